@@ -9,6 +9,8 @@ import { signInWhere } from './raw-member.js';
 
 export class Guest {
   user = '';
+  /** When the meeting opened. */
+  enteredAt = 0;
 
   /**
    * @param {Page} page
@@ -55,12 +57,12 @@ export class Guest {
       await page.fill('#passphrase', passphrase);
     }
     await page.fill('#name', name);
-    this.clickedAt = performance.now();
     await page.click('#join');
     await page.waitForFunction(
       () => document.body.dataset.screen === 'meeting' && Boolean(document.body.dataset.user),
     );
     if (idWhere) await page.unroute(pattern);
+    this.enteredAt = performance.now();
     this.user = await page.evaluate(() => document.body.dataset.user ?? '');
   }
 
@@ -116,8 +118,9 @@ export class Guest {
   async image(from, sha256, ms = 30_000) {
     await this.page.waitForFunction(
       ({ from, sha256 }) => {
-        const selector = `#chat-log .message[data-from="${from}"] img[data-sha256="${sha256}"]`;
-        const img = document.querySelector(selector);
+        const line = `#chat-log .message[data-from="${from}"]`;
+        const hash = `[data-sha256="${sha256}"]`;
+        const img = document.querySelector(`${line} img${hash}, ${line}${hash} img`);
         return img instanceof HTMLImageElement && img.complete && img.naturalWidth > 0;
       },
       { from, sha256 },
@@ -140,6 +143,24 @@ export class Guest {
       users,
       { timeout: ms },
     );
+  }
+
+  /**
+   * Waits for one other person, and says who it is.
+   * @param {number} [ms]
+   */
+  async other(ms = 20_000) {
+    const handle = await this.page.waitForFunction(
+      (own) => {
+        const ids = [...document.querySelectorAll('#people li[data-user]')].map((li) =>
+          li instanceof HTMLElement ? li.dataset.user : '',
+        );
+        return ids.find((id) => id !== own);
+      },
+      this.user,
+      { timeout: ms },
+    );
+    return /** @type {string} */ (await handle.jsonValue());
   }
 
   /**
@@ -186,6 +207,31 @@ export class Guest {
     return /** @type {{ width: number, height: number }} */ (await handle.jsonValue());
   }
 
+  /** The size of its own camera's picture, once there is one. */
+  async ownPicture() {
+    return this.sees(this.user);
+  }
+
+  /**
+   * Waits until the picture of `user` is gone, or has not changed for two seconds.
+   * @param {string} user
+   * @param {number} [ms]
+   */
+  async stands(user, ms = 20_000) {
+    await this.page.waitForFunction(
+      ([selector]) => {
+        const w = /** @type {any} */ (window);
+        const video = document.querySelector(`${selector} video`);
+        if (!(video instanceof HTMLVideoElement) || video.offsetParent === null) return true;
+        const frames = video.getVideoPlaybackQuality().totalVideoFrames;
+        if (w.__stands?.frames !== frames) w.__stands = { frames, since: performance.now() };
+        return performance.now() - w.__stands.since > 2000;
+      },
+      [this.tileSelector(user)],
+      { timeout: ms, polling: 100 },
+    );
+  }
+
   /**
    * Waits until the counter in the picture of `user` has been read twice, the second time larger,
    * and the time of the video has gone on meanwhile.
@@ -230,14 +276,34 @@ export class Guest {
    * @param {number} [ms]
    */
   async hears(user, hz, ms = 30_000) {
+    return this.#sounds(user, hz, ms);
+  }
+
+  /**
+   * Waits until nothing is heard of `user`.
+   * @param {string} user
+   * @param {number} [ms]
+   */
+  async silent(user, ms = 20_000) {
+    return this.#sounds(user, null, ms);
+  }
+
+  /**
+   * @param {string} user
+   * @param {number | null} hz
+   * @param {number} ms
+   */
+  async #sounds(user, hz, ms) {
     const handle = await this.page.waitForFunction(
       async ([selector, hz]) => {
         const w = /** @type {any} */ (window);
         for (const element of document.querySelectorAll(`${selector} video, ${selector} audio`)) {
           const heard = await w.__probe.sound(element);
-          if (heard && heard.dbfs > -50 && Math.abs(heard.hz - hz) < hz * 0.02) return heard;
+          if (hz === null && heard && heard.dbfs > -60) return false;
+          const right = heard && heard.dbfs > -50 && Math.abs(heard.hz - Number(hz)) < Number(hz) * 0.02;
+          if (hz !== null && right) return heard;
         }
-        return false;
+        return hz === null && { hz: 0, dbfs: -120 };
       },
       /** @type {const} */ ([`.tile[data-user="${user}"]`, hz]),
       { timeout: ms, polling: 100 },

@@ -23,13 +23,15 @@ export function counterCrc(n) {
 /**
  * Writes a Y4M video whose frames carry the counter blocks 0, 1, 2, … beside a moving bar.
  * @param {string} path
- * @param {{ width: number, height: number, fps: number, frames: number }} format
+ * @param {{ width: number, height: number, fps: number, frames: number, chroma?: [number, number] }}
+ *   format `chroma`: Cb and Cr of the whole picture, grey by default
  */
-export async function writeCounterVideo(path, { width, height, fps, frames }) {
+export async function writeCounterVideo(path, format) {
+  const { width, height, fps, frames, chroma = [128, 128] } = format;
   const file = await open(path, 'w');
   try {
     await file.write(`YUV4MPEG2 W${width} H${height} F${fps}:1 Ip A1:1 C420jpeg\n`);
-    const chroma = Buffer.alloc((width / 2) * (height / 2), 128);
+    const [cb, cr] = chroma.map((value) => Buffer.alloc((width / 2) * (height / 2), value));
     const block = Math.floor(height / 24) & ~1;
     for (let n = 0; n < frames; n += 1) {
       const luma = Buffer.alloc(width * height, 126);
@@ -45,7 +47,7 @@ export async function writeCounterVideo(path, { width, height, fps, frames }) {
       const bar = Math.floor((n / frames) * (width - 2 * block));
       fill(bar, height - 4 * block, 2 * block, 3 * block, 200);
       await file.write('FRAME\n');
-      await file.write(Buffer.concat([luma, chroma, chroma]));
+      await file.write(Buffer.concat([luma, cb, cr]));
     }
   } finally {
     await file.close();

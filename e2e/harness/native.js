@@ -63,12 +63,12 @@ export class Native {
    * Starts one and does not wait for it to join.
    * @param {{
    *   dir: string, server: string, fingerprint?: string, room: string, name: string,
-   *   passphrase?: string, camera?: string, microphone?: string, args?: string[],
+   *   passphrase?: string, passphraseFile?: string, camera?: string, microphone?: string, args?: string[],
    * }} options
    */
   static async start(options) {
-    const file = join(options.dir, `passphrase-${Math.random().toString(36).slice(2)}`);
-    await writeFile(file, options.passphrase ?? '');
+    const file = options.passphraseFile ?? join(options.dir, 'passphrase');
+    if (!options.passphraseFile) await writeFile(file, options.passphrase ?? '');
     const args = [
       '--headless',
       ...['--server', options.server],
@@ -175,6 +175,19 @@ export class Native {
       (e) => e.from === from && Math.abs((e.pitch_hz ?? 0) - hz) <= hz * 0.03,
       { ms, since },
     );
+  }
+
+  /**
+   * Waits until no new picture of `from` is decoded: its track ended, stands still, or is black.
+   * @param {string} from
+   */
+  async pictureGone(from) {
+    const since = this.mark();
+    const gone = this.waitFor('track-removed', (e) => e.from === from, { since });
+    const still = this.waitFor('video', (e) => e.from === from && (e.fps < 1 || e.counter === null), {
+      since,
+    });
+    return Promise.any([gone, still]);
   }
 
   async leave() {

@@ -128,6 +128,20 @@ export class Old extends Guest {
   }
 
   /**
+   * Sends an image whose announcement does not fit.
+   * @param {string} to
+   * @param {{ name: string, mime: string, bytes: Buffer }} image
+   * @param {object} lie fields of the announcement that are replaced
+   */
+  async lie(to, { name, mime, bytes }, lie) {
+    const image = { name, mime, base64: bytes.toString('base64'), lie };
+    await this.page.evaluate(
+      ({ to, image }) => /** @type {any} */ (window).old.image(to, image),
+      { to, image },
+    );
+  }
+
+  /**
    * @param {string} from
    * @param {string} sha256
    */

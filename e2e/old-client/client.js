@@ -193,13 +193,14 @@ class OldClient {
 
   /**
    * @param {string} to
-   * @param {{ name: string, mime: string, base64: string, asText?: boolean }} image
+   * @param {{ name: string, mime: string, base64: string, asText?: boolean, lie?: object }} image
+   *   `lie`: no old client does that; it makes this one a hostile one
    */
-  async image(to, { name, mime, base64, asText }) {
+  async image(to, { name, mime, base64, asText, lie }) {
     const channel = this.peers.get(to)?.channel;
     if (channel?.readyState !== 'open') throw new Error('no open channel');
     const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-    return sendImage(channel, { name, mime, bytes, asText });
+    return sendImage(channel, { name, mime, bytes, asText, lie });
   }
 
   /** What a test may want to know of a peer, as plain data. @param {string} id */

@@ -23,14 +23,15 @@ function drained(channel) {
 
 /**
  * @param {RTCDataChannel} channel
- * @param {{ name: string, mime: string, bytes: Uint8Array<ArrayBuffer>, asText?: boolean }} image
- *   `asText`: slices as base64 text, as old mobile clients send them
+ * @param {{ name: string, mime: string, bytes: Uint8Array<ArrayBuffer>, asText?: boolean,
+ *   lie?: object }} image `asText`: slices as base64 text, as old mobile clients send them; `lie`:
+ *   replaces fields of the announcement
  */
-export async function sendImage(channel, { name, mime, bytes, asText = false }) {
+export async function sendImage(channel, { name, mime, bytes, asText = false, lie = {} }) {
   const id = crypto.randomUUID();
   const totalChunks = Math.ceil(bytes.length / CHUNK_BYTES);
   const start = { id, name, mime, size: bytes.length, chunkSize: CHUNK_BYTES, totalChunks };
-  channel.send(JSON.stringify({ t: 'img-start', ...start }));
+  channel.send(JSON.stringify({ t: 'img-start', ...start, ...lie }));
   for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
     await drained(channel);
     const slice = bytes.slice(at, at + CHUNK_BYTES);
