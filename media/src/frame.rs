@@ -5,8 +5,10 @@ use std::io::BufWriter;
 use std::path::Path;
 use std::time::Instant;
 
+use ffmpeg_next::frame::Video as AvFrame;
+
 use crate::video::MAX_SIDE;
-use crate::video::convert::Converter;
+use crate::video::convert::{Converter, DecodedPicture};
 
 /// Rows start at multiples of this many bytes, so that vector code reads and writes whole lanes.
 const ROW_ALIGN: usize = 64;
@@ -27,6 +29,8 @@ pub struct Frame {
 enum Store {
     /// One allocation, the planes one behind the other at these offsets.
     Owned { data: Vec<u8>, offsets: [usize; 3], strides: [usize; 3] },
+    /// A picture that FFmpeg decoded, uncopied.
+    Decoded(DecodedPicture),
 }
 
 /// One plane of a [`Frame`]. Row `r` is `data[r * stride..][..width]`; the last row may end
@@ -80,6 +84,14 @@ impl Frame {
         Self { width, height, captured, store: Store::Owned { data, offsets, strides } }
     }
 
+    /// A picture decoded by FFmpeg, without a copy; `None` when it is not 8-bit planar 4:2:0.
+    /// Whether matrix and range are the right ones is the caller's affair.
+    pub(crate) fn from_decoded(picture: AvFrame, captured: Instant) -> Option<Self> {
+        let (width, height) = (picture.width(), picture.height());
+        let store = Store::Decoded(DecodedPicture::new(picture)?);
+        Some(Self { width, height, captured, store })
+    }
+
     /// Pixels across.
     pub fn width(&self) -> u32 {
         self.width
@@ -117,21 +129,39 @@ impl Frame {
         RgbaScaler::new().scale(self, width, height)
     }
 
+    /// A copy with a time of its own, to draw on.
+    pub(crate) fn copy(&self, captured: Instant) -> Self {
+        let mut copy = Self::new(self.width, self.height, captured);
+        for plane in 0..3 {
+            let (data, stride) = copy.plane_mut(plane);
+            for (to, from) in data.chunks_mut(stride).zip(self.plane(plane).rows()) {
+                to[..from.len()].copy_from_slice(from);
+            }
+        }
+        copy
+    }
+
     /// Plane 0, 1 or 2.
     pub(crate) fn plane(&self, plane: usize) -> Plane<'_> {
         let (width, height) = self.plane_size(plane);
-        let Store::Owned { data, offsets, strides } = &self.store;
-        let stride = strides[plane];
+        let (data, stride) = match &self.store {
+            Store::Owned { data, offsets, strides } => (&data[offsets[plane]..], strides[plane]),
+            Store::Decoded(picture) => picture.plane(plane),
+        };
         let len = stride * (height as usize - 1) + width as usize;
-        Plane { data: &data[offsets[plane]..][..len], stride, width, height }
+        Plane { data: &data[..len], stride, width, height }
     }
 
     /// Plane 0, 1 or 2 for drawing: its whole rows, and the stride.
     pub(crate) fn plane_mut(&mut self, plane: usize) -> (&mut [u8], usize) {
         let (_, height) = self.plane_size(plane);
-        let Store::Owned { data, offsets, strides } = &mut self.store;
-        let stride = strides[plane];
-        (&mut data[offsets[plane]..][..stride * height as usize + TAIL], stride)
+        match &mut self.store {
+            Store::Owned { data, offsets, strides } => {
+                let len = strides[plane] * height as usize + TAIL;
+                (&mut data[offsets[plane]..][..len], strides[plane])
+            }
+            Store::Decoded(_) => unreachable!("only frames of our own are drawn on"),
+        }
     }
 
     fn plane_size(&self, plane: usize) -> (u32, u32) {

@@ -16,6 +16,7 @@ pub mod pattern;
 pub mod slot;
 pub mod source;
 pub mod video;
+mod worker;
 
 pub use audio::{
     AudioConfig, AudioEngine, AudioInput, AudioInputStats, AudioPacket, EncodedAudio, Levels,

@@ -4,7 +4,9 @@ pub mod camera;
 pub(crate) mod convert;
 pub mod decode;
 pub mod encode;
+mod fake;
 pub mod screen;
+mod vpx;
 
 /// The RTP clock of every video codec (RFC 7741 §4.2, RFC 6184 §8.2.1), in hertz.
 pub const VIDEO_CLOCK_HZ: u32 = 90_000;
@@ -22,4 +24,26 @@ pub enum VideoCodec {
     Vp9,
     /// AV1, decoded only, and only where the system's FFmpeg has a decoder.
     Av1,
+}
+
+/// Keeps FFmpeg from writing its own remarks to standard error: damaged packets are every day's
+/// bread in a call, and each would be a line.
+pub(crate) fn quiet_ffmpeg() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Fatal));
+}
+
+/// How alike two pictures of the same size are: peak signal-to-noise ratio of the luma, in dB;
+/// infinite when they are equal. Above 30 dB differences are hard to see.
+///
+/// # Panics
+///
+/// When the sizes differ.
+pub fn psnr(one: &crate::Frame, other: &crate::Frame) -> f64 {
+    assert_eq!((one.width(), one.height()), (other.width(), other.height()));
+    let square = |(a, b): (&u8, &u8)| u64::from(a.abs_diff(*b)).pow(2);
+    let rows = one.y().rows().zip(other.y().rows());
+    let sum: u64 = rows.map(|(a, b)| a.iter().zip(b).map(square).sum::<u64>()).sum();
+    let mean = sum as f64 / f64::from(one.width()) / f64::from(one.height());
+    10.0 * (255.0 * 255.0 / mean).log10()
 }

@@ -267,6 +267,43 @@ impl Drop for Converter {
     }
 }
 
+/// A picture in FFmpeg's memory: 8-bit planar 4:2:0, strides positive.
+pub(crate) struct DecodedPicture(AvFrame);
+
+impl DecodedPicture {
+    /// `None` when it is anything else.
+    pub fn new(picture: AvFrame) -> Option<Self> {
+        // SAFETY: an AvFrame always points at a valid AVFrame.
+        let av = unsafe { &*picture.as_ptr() };
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let fits = |plane: usize, width: usize| {
+            let stride = usize::try_from(av.linesize[plane]).unwrap_or(0);
+            stride >= width && !av.data[plane].is_null()
+        };
+        let half = width.div_ceil(2);
+        let right = picture.format() == Pixel::YUV420P && width > 0 && height > 0;
+        (right && fits(0, width) && fits(1, half) && fits(2, half)).then_some(Self(picture))
+    }
+
+    /// The samples of plane 0, 1 or 2 from the first of the first row to the last of the last,
+    /// and the stride.
+    pub fn plane(&self, plane: usize) -> (&[u8], usize) {
+        let (width, height) = (self.0.width() as usize, self.0.height() as usize);
+        let (width, height) =
+            if plane == 0 { (width, height) } else { (width.div_ceil(2), height.div_ceil(2)) };
+        // SAFETY: `new` has checked the format, so FFmpeg's contract for `data` and `linesize`
+        // is that `height` rows of `width` samples stand `linesize` bytes apart; they live and
+        // stay unchanged as long as the reference that the AVFrame holds. `data` is not null and
+        // `linesize` is positive.
+        unsafe {
+            let av = &*self.0.as_ptr();
+            let stride = av.linesize[plane] as usize;
+            let len = stride * (height - 1) + width;
+            (std::slice::from_raw_parts(av.data[plane], len), stride)
+        }
+    }
+}
+
 /// Whether the samples use all values from 0 to 255.
 pub(crate) fn is_full_range(picture: &AvFrame) -> bool {
     let jpeg = [Pixel::YUVJ420P, Pixel::YUVJ422P, Pixel::YUVJ444P, Pixel::YUVJ440P];
