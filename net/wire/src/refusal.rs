@@ -38,6 +38,26 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All of them, in the order of `PROTOCOL.md`.
+    pub const ALL: &'static [Self] = &[
+        Self::RateLimited,
+        Self::InvalidType,
+        Self::RoomRequired,
+        Self::RoomTooLong,
+        Self::Busy,
+        Self::ChatNotAllowed,
+        Self::InvalidChat,
+        Self::ChatEmpty,
+        Self::ChatTooLong,
+        Self::TypingNotAllowed,
+        Self::InvalidTyping,
+        Self::SignalNotAllowed,
+        Self::InvalidOffer,
+        Self::InvalidAnswer,
+        Self::InvalidCandidate,
+        Self::MissingRecipient,
+    ];
+
     /// The text of the `general.error`; clients match on it, so it never changes.
     #[must_use]
     pub fn text(self) -> &'static str {
