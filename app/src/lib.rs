@@ -4,4 +4,15 @@
 //! is drawn lives in the window's rooms, and pictures are pulled from slots, never sent.
 
 pub mod call;
+pub mod cli;
+pub mod headless;
 pub mod settings;
+
+/// Opens the window and returns when it is closed.
+///
+/// # Errors
+/// When no window can be opened.
+pub fn run(start: cli::Start) -> anyhow::Result<()> {
+    drop(start);
+    anyhow::bail!("this version has no window; use --headless")
+}
