@@ -27,13 +27,21 @@ export class Guest {
    * @param {Server} server
    * @param {{
    *   room: string, name?: string, passphrase?: string, viewport?: { width: number, height: number },
-   *   mobile?: boolean, idWhere?: (id: string) => boolean, byLink?: boolean,
-   * }} options `idWhere`: the id that the server gives must satisfy this
+   *   mobile?: boolean, idWhere?: (id: string) => boolean, byLink?: boolean, noDevices?: boolean,
+   * }} options `idWhere`: the id that the server gives must satisfy this; `noDevices`: a computer
+   *   that has neither camera nor microphone
    */
   static async join(browser, server, options) {
     const name = options.name ?? 'Gustav';
     const page = await browser.page(name, options);
     await page.addInitScript(installProbes);
+    if (options.noDevices) {
+      await page.addInitScript(() => {
+        const missing = () => new DOMException('Requested device not found', 'NotFoundError');
+        navigator.mediaDevices.getUserMedia = () => Promise.reject(missing());
+        navigator.mediaDevices.enumerateDevices = () => Promise.resolve([]);
+      });
+    }
     const guest = new Guest(page, server);
     await guest.enter({ ...options, name });
     return guest;

@@ -13,13 +13,7 @@ import { scenario } from '../harness/stage.js';
 /** @typedef {import('playwright-core').Page} Page */
 
 const FORM = ['#name', '#room', '#passphrase', '#join'];
-const MEETING = [
-  '#leave',
-  '#toggle-microphone',
-  '#toggle-camera',
-  '#chat-input',
-  '#chat-send',
-];
+const TOOLS = ['#leave', '#toggle-microphone', '#toggle-camera'];
 
 /** @param {Page} page */
 async function noSidewaysScroll(page) {
@@ -77,9 +71,16 @@ for (const [size, viewport, mobile] of SIZES) {
     await other.say(long);
     await guest.message({ from: other.user, text: long });
     await noSidewaysScroll(guest.page);
-    for (const selector of MEETING) await reachable(guest.page, selector);
+    for (const selector of TOOLS) await reachable(guest.page, selector);
+    await reachable(guest.page, '#chat-input');
+    await guest.page.fill('#chat-input', 'typed on this screen');
+    await reachable(guest.page, '#chat-send');
+    await guest.page.click('#chat-send');
+    await other.message({ from: guest.user, text: 'typed on this screen' });
     await noSidewaysScroll(guest.page);
     await guest.page.screenshot({ path: join(artifactsDir, `${size}-meeting.png`) });
+    if (mobile) await guest.page.click('#panel-close'); // on phones the chat lies over the tiles
+    await guest.page.screenshot({ path: join(artifactsDir, `${size}-tiles.png`) });
     await reachable(guest.page, '#leave');
     await guest.leave();
     assert.deepEqual(browser.faults(), []);
