@@ -9,7 +9,8 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -25,7 +26,7 @@ pub struct Envelope<'a> {
     #[serde(rename = "type", borrow)]
     pub kind: Cow<'a, str>,
     /// The room as it was sent, not yet trimmed; empty where there is none.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text_or_null")]
     pub room: Cow<'a, str>,
     /// The payload, untouched.
     #[serde(borrow, default)]
@@ -42,6 +43,10 @@ impl<'a> Envelope<'a> {
     /// [`MalformedEnvelope`] when the bytes are not UTF-8, not JSON or not an object with a
     /// string `type`.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, MalformedEnvelope> {
+        // serde would take an array's elements for the fields in order.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(serde_json::Error::custom("expected an object").into());
+        }
         Ok(serde_json::from_slice(bytes)?)
     }
 
@@ -50,6 +55,12 @@ impl<'a> Envelope<'a> {
     pub fn data_json(&self) -> &'a str {
         self.data.map_or("null", RawValue::get)
     }
+}
+
+fn text_or_null<'a, 'de: 'a, D: Deserializer<'de>>(from: D) -> Result<Cow<'a, str>, D::Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    Ok(Option::<Text<'de>>::deserialize(from)?.map(|text| text.0).unwrap_or_default())
 }
 
 /// An envelope to send. `data` is anything that serialises, a [`RawValue`] included.
@@ -95,11 +106,21 @@ mod tests {
     fn room_and_data_may_be_missing() {
         let envelope = Envelope::parse(br#"{"type":"utils.generateRoomID"}"#).unwrap();
         assert_eq!((envelope.room.as_ref(), envelope.data_json()), ("", "null"));
+        let envelope = Envelope::parse(br#" {"type":"t","room":null,"data":null}"#).unwrap();
+        assert_eq!((envelope.room.as_ref(), envelope.data_json()), ("", "null"));
     }
 
     #[test]
     fn rubbish_is_an_error() {
-        for bytes in [&b"hello"[..], b"[]", b"{}", b"{\"type\":1}", b"\xff\xfe", b""] {
+        for bytes in [
+            &b"hello"[..],
+            b"[]",
+            b"[\"chat.join\",\"r\"]",
+            b"{}",
+            b"{\"type\":1}",
+            b"\xff\xfe",
+            b"",
+        ] {
             assert!(Envelope::parse(bytes).is_err(), "{bytes:?}");
         }
     }
