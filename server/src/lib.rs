@@ -1,1 +1,179 @@
-//! Skeleton.
+//! The bundled server of Private Meet: sign-in, rooms, relay and the web client, in one process
+//! without a database.
+//!
+//! The law of this crate: it passes on what it can't read. Chat is sealed before it arrives,
+//! signals go to the named peer only, and no name, text, token, query or address is ever logged.
+//!
+//! [`run`] is the whole server; [`Server`] is the same in two steps, for those who want to know
+//! the address and the certificate's fingerprint before it runs.
+
+pub mod auth;
+pub mod client;
+pub mod config;
+pub mod lan;
+pub mod limits;
+pub mod origin;
+pub mod outbox;
+pub mod relay;
+pub mod rooms;
+pub mod socket;
+pub mod tls;
+
+mod http;
+mod kept;
+mod listen;
+mod state;
+mod upgrade;
+mod web;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+pub use config::{Config, Origins, Tls, Web, default_state_dir};
+pub use http::{Peer, router};
+pub use state::State;
+pub use tls::Fingerprint;
+pub use web::WebError;
+
+use tls::{Identity, TlsError};
+
+/// How long connections may take to end after the shutdown signal; then they are cut off.
+pub const SHUTDOWN: Duration = Duration::from_secs(4);
+
+/// Why a server did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Another program listens there, or it may not be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The listening socket has no address.
+    #[error("cannot use the listening socket")]
+    Socket(#[source] io::Error),
+    /// There is no certificate to show.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// There is no web client to serve.
+    #[error(transparent)]
+    Web(#[from] WebError),
+}
+
+/// A server that listens already and does not answer yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    identity: Option<Identity>,
+    state: Arc<State>,
+}
+
+impl Server {
+    /// Listens where the configuration says.
+    ///
+    /// # Errors
+    /// [`StartError`], which names what stands in the way.
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        let address = config.listen;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| StartError::Listen { address, source })?;
+        Self::new(listener, config)
+    }
+
+    /// Takes over a listening socket.
+    ///
+    /// # Errors
+    /// [`StartError`], which names what stands in the way.
+    pub fn new(listener: TcpListener, config: Config) -> Result<Self, StartError> {
+        let address = listener.local_addr().map_err(StartError::Socket)?;
+        let identity = match &config.tls {
+            Tls::Off => None,
+            Tls::SelfSigned => {
+                Some(Identity::self_signed(config.state_dir.as_deref(), SystemTime::now())?)
+            }
+            Tls::Files { certificate, key } => Some(Identity::from_files(certificate, key)?),
+        };
+        let state = Arc::new(State::new(config)?);
+        Ok(Self { listener, address, identity, state })
+    }
+
+    /// Where it really listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address for a browser on this computer.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let own = self.address.ip();
+        self.url_at(if own.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { own })
+    }
+
+    /// The address for other devices in this computer's network, if they can reach it and their
+    /// browsers would give a page from there a camera.
+    #[must_use]
+    pub fn url_for_others(&self) -> Option<String> {
+        let own = self.address.ip();
+        if self.identity.is_none() || own.is_loopback() {
+            return None;
+        }
+        let reachable = if own.is_unspecified() {
+            lan::addresses().into_iter().find(|address| address.is_ipv4() || own.is_ipv6())?
+        } else {
+            own
+        };
+        Some(self.url_at(reachable))
+    }
+
+    /// The SHA-256 of the certificate it shows.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.identity.as_ref().map(|identity| identity.fingerprint)
+    }
+
+    /// Serves until `shutdown` comes; ends within five seconds after that.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let acceptor = self.identity.map(|identity| TlsAcceptor::from(identity.config));
+        let router = router(self.state.clone());
+        let accepting = listen::accept(self.listener, acceptor, router, self.state.clone());
+        tracing::info!("the server accepts connections");
+        tokio::select! {
+            () = accepting => {}
+            () = shutdown => {}
+        }
+        tracing::info!("the server stops");
+        if let Err(cut_off) = self.state.tasks.end(SHUTDOWN).await {
+            tracing::warn!("{cut_off}");
+        }
+    }
+
+    fn url_at(&self, address: IpAddr) -> String {
+        let scheme = if self.identity.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", SocketAddr::new(address, self.address.port()))
+    }
+}
+
+/// Serves on `listener` until `shutdown` comes; ends within five seconds after that. WebSockets
+/// are closed with code 1001.
+///
+/// # Errors
+/// [`StartError`] when the configuration can't be served.
+pub async fn run(
+    listener: TcpListener,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    Server::new(listener, config)?.run(shutdown).await;
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! The routes, and what every request passes through.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State as FromState};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::Serialize;
+use tokio::time::timeout;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use wire::{SignInResponse, limits};
+
+use crate::auth::{User, requested_name};
+use crate::config::Origins;
+use crate::limits::Kind;
+use crate::state::State;
+use crate::upgrade;
+use crate::web::plain;
+
+/// The address of a connection's other end, put into each request by whoever accepts
+/// connections.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+/// All routes of the server.
+pub fn router(state: Arc<State>) -> Router {
+    let limited = from_fn_with_state(state.clone(), limit);
+    let mut router = Router::new()
+        .route("/health", get(health).route_layer(limited.clone()))
+        .route("/client-config", get(client_config).route_layer(limited.clone()))
+        .route("/auth/sign-in", post(sign_in).route_layer(limited).get(file))
+        .route("/ws", get(upgrade::open))
+        .fallback(file);
+    if let Some(cors) = cors(&state.origins) {
+        router = router.layer(cors);
+    }
+    router.layer(from_fn_with_state(state.clone(), protect)).with_state(state)
+}
+
+async fn health() -> Response {
+    plain(StatusCode::OK, "OK")
+}
+
+async fn client_config(FromState(state): FromState<Arc<State>>) -> Response {
+    let mut response = json(&state.client);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+async fn sign_in(FromState(state): FromState<Arc<State>>, body: Body) -> Response {
+    let Ok(body) = timeout(state.request_timeout, to_bytes(body, limits::SIGN_IN_BYTES)).await
+    else {
+        return plain(StatusCode::REQUEST_TIMEOUT, "Request timeout");
+    };
+    let Ok(body) = body else {
+        return plain(StatusCode::BAD_REQUEST, wire::sign_in::INVALID_BODY);
+    };
+    let user = match requested_name(&body) {
+        Ok(name) => User::new(name),
+        Err(error) => return plain(StatusCode::BAD_REQUEST, error.text()),
+    };
+    let mut response = json(&SignInResponse {
+        access_token: state.tokens.issue(&user, SystemTime::now()),
+        token_type: "Bearer".to_owned(),
+        user_id: user.id,
+        username: user.name,
+    });
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A file of the web client, otherwise its page; nothing else can be done with one.
+async fn file(FromState(state): FromState<Arc<State>>, request: Request) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return state.files.serve(request.uri().path(), request.headers()).await;
+    }
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
+    response
+}
+
+fn json(value: &impl Serialize) -> Response {
+    let text = serde_json::to_vec(value).expect("strings and numbers serialise");
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Counts requests for each address and method.
+async fn limit(FromState(state): FromState<Arc<State>>, request: Request, next: Next) -> Response {
+    let kind = match *request.method() {
+        Method::GET | Method::HEAD => Kind::Get,
+        Method::POST => Kind::Post,
+        _ => return next.run(request).await,
+    };
+    let peer = request.extensions().get::<Peer>().copied();
+    let address = state.client_address(peer, request.headers());
+    let taken = match &state.http_limits {
+        Some(limits) => limits.take(address, kind, Instant::now()),
+        None => Ok(()),
+    };
+    match taken {
+        Ok(()) => next.run(request).await,
+        Err(wait) => {
+            let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+            let mut response = plain(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded");
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            response
+        }
+    }
+}
+
+async fn protect(
+    FromState(state): FromState<Arc<State>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    state.files.protect(response.headers_mut());
+    response
+}
+
+/// Pages of other origins sign in, too, where their WebSockets are welcome. No cookies are
+/// involved, so credentials are not.
+fn cors(origins: &Origins) -> Option<CorsLayer> {
+    let allowed = match origins {
+        Origins::Any => AllowOrigin::any(),
+        Origins::Listed(listed) if listed.is_empty() => return None,
+        Origins::Listed(_) => {
+            let origins = origins.clone();
+            AllowOrigin::predicate(move |origin: &HeaderValue, _: &Parts| {
+                origin.to_str().is_ok_and(|origin| origins.lists(origin))
+            })
+        }
+    };
+    let cors = CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_headers([CONTENT_TYPE, axum::http::header::AUTHORIZATION])
+        .expose_headers([RETRY_AFTER]);
+    Some(cors)
+}
+
+impl State {
+    /// Who asks: the other end of the connection, or, where that is a proxy we trust, the last
+    /// address in its list that is none.
+    fn client_address(&self, peer: Option<Peer>, headers: &HeaderMap) -> IpAddr {
+        let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0);
+        if !self.is_trusted_proxy(peer) {
+            return peer;
+        }
+        let list = headers.get_all("x-forwarded-for").iter();
+        let addresses = list.filter_map(|value| value.to_str().ok());
+        let addresses = addresses.flat_map(|value| value.split(','));
+        let mut addresses: Vec<IpAddr> =
+            addresses.filter_map(|address| address.trim().parse().ok()).collect();
+        while let Some(address) = addresses.pop() {
+            if !self.is_trusted_proxy(address) {
+                return address;
+            }
+        }
+        peer
+    }
+
+    /// The scheme in the client's address bar.
+    pub(crate) fn scheme(&self, peer: Option<Peer>, headers: &HeaderMap) -> &'static str {
+        if peer.is_some_and(|peer| self.is_trusted_proxy(peer.0)) {
+            let forwarded = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+            match forwarded.map(str::trim) {
+                Some("https" | "wss") => return "https",
+                Some("http" | "ws") => return "http",
+                _ => {}
+            }
+        }
+        if self.secure { "https" } else { "http" }
+    }
+
+    fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted_proxies.iter().any(|proxy| proxy.to_canonical() == address)
+    }
+}

@@ -1,0 +1,128 @@
+//! What all requests and connections share.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wire::ClientConfig;
+use zeroize::Zeroizing;
+
+use crate::auth::{Secret, Tokens};
+use crate::config::{Config, Origins, Tls};
+use crate::kept;
+use crate::limits::HttpLimits;
+use crate::relay::Relay;
+use crate::web::{Files, WebError};
+
+/// The file that the token secret is kept in.
+const SECRET_FILE: &str = "token-secret";
+
+/// A secret of fewer bytes can be guessed.
+const SECRET_BYTES_ADVISED: usize = 32;
+
+/// The server behind its routes. Its parts are shared, never its whole locked.
+#[derive(Debug)]
+pub struct State {
+    pub(crate) tokens: Tokens,
+    pub(crate) request_timeout: Duration,
+    pub(crate) origins: Origins,
+    pub(crate) trusted_proxies: Vec<IpAddr>,
+    pub(crate) http_limits: Option<HttpLimits>,
+    pub(crate) client: ClientConfig,
+    pub(crate) files: Files,
+    pub(crate) relay: Arc<Relay>,
+    /// Whether clients reach us by TLS.
+    pub(crate) secure: bool,
+    pub(crate) tasks: Tasks,
+}
+
+impl State {
+    /// Everything that a configuration says, ready to serve.
+    ///
+    /// # Errors
+    /// [`WebError`] when the web client's folder can't be served.
+    pub fn new(config: Config) -> Result<Self, WebError> {
+        let secret = match config.sign_in.secret {
+            Some(secret) => {
+                if secret.bytes().len() < SECRET_BYTES_ADVISED {
+                    tracing::warn!("JWT_SECRET has fewer than {SECRET_BYTES_ADVISED} bytes");
+                }
+                secret
+            }
+            None => kept_secret(config.state_dir.as_deref()),
+        };
+        Ok(Self {
+            tokens: Tokens {
+                issuer: config.sign_in.app_name,
+                secret,
+                lifetime: config.sign_in.token_lifetime,
+            },
+            request_timeout: config.sign_in.request_timeout,
+            origins: config.origins,
+            trusted_proxies: config.trusted_proxies,
+            http_limits: config.http_rate_limit.then(HttpLimits::default),
+            client: config.client,
+            files: Files::new(&config.web)?,
+            relay: Arc::new(Relay::new(config.room_shards)),
+            secure: config.tls != Tls::Off,
+            tasks: Tasks::default(),
+        })
+    }
+}
+
+/// The secret of the last run; where nothing can be kept, one that is good for this run.
+fn kept_secret(state_dir: Option<&Path>) -> Secret {
+    let Some(folder) = state_dir else { return Secret::random() };
+    let make = || std::io::Result::Ok(Zeroizing::new(Secret::random().bytes().to_vec()));
+    match kept::keep(folder, SECRET_FILE, |old| old.len() >= SECRET_BYTES_ADVISED, make) {
+        Ok(bytes) => Secret::new(bytes.to_vec()),
+        Err(error) => {
+            tracing::warn!(
+                "cannot keep the token secret ({error}); clients sign in again after a restart"
+            );
+            Secret::random()
+        }
+    }
+}
+
+/// The tasks of all connections, so that none outlives the server.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    tracker: TaskTracker,
+    /// Asks every connection to end politely.
+    pub(crate) stopping: CancellationToken,
+    /// Ends what is left.
+    abandoned: CancellationToken,
+}
+
+/// Some connections did not end in time and were cut off.
+#[derive(Debug, Error)]
+#[error("{0} connections did not end in time")]
+pub(crate) struct CutOff(usize);
+
+impl Tasks {
+    /// Runs `task` as long as the server lives.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let abandoned = self.abandoned.clone();
+        self.tracker.spawn(async move {
+            abandoned.run_until_cancelled_owned(task).await;
+        });
+    }
+
+    /// Asks all to end, waits for them at most `patience` and then cuts them off.
+    pub(crate) async fn end(&self, patience: Duration) -> Result<(), CutOff> {
+        self.stopping.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(patience, self.tracker.wait()).await.is_ok() {
+            return Ok(());
+        }
+        let left = self.tracker.len();
+        self.abandoned.cancel();
+        self.tracker.wait().await;
+        Err(CutOff(left))
+    }
+}
