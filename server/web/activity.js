@@ -4,15 +4,18 @@
 
 /** Without packets for so long, a track counts as off. */
 const OFF_AFTER_MS = 3_000;
-/** Sound whose energy has not grown for so long is digital silence: a muted microphone. */
-const SILENT_AFTER_MS = 3_000;
+/** Sound that has been this quiet for so long is digital silence: a muted microphone. */
+const SILENT_AFTER_MS = 2_000;
+/** -80 dBFS, as energy each second: a codec's noise is below it, every open microphone above. */
+const SILENCE = 1e-8;
 
 /** One track's counters at one moment, from the connection's statistics.
  * @typedef {{ track: string, packets: number, energy: number, level: number }} Sample */
 
 /** @typedef {{ flowing: boolean, silent: boolean, level: number }} Activity */
 
-/** @typedef {{ packets: number, packetsAt: number, energy: number, energyAt: number }} Counters */
+/** Counters and when they last grew.
+ * @typedef {{ at: number, packets: number, packetsAt: number, energy: number, soundAt: number }} Counters */
 
 export class ActivityMeter {
   /** @type {Map<string, Counters>} */
@@ -29,21 +32,19 @@ export class ActivityMeter {
     /** @type {Map<string, Activity>} */
     const activities = new Map();
     for (const { track, packets, energy, level } of samples) {
-      const last = this.#tracks.get(track) ?? {
-        packets: 0,
-        packetsAt: -Infinity,
-        energy: 0,
-        energyAt: packets > 0 ? now : -Infinity,
-      };
+      const last = this.#tracks.get(track);
+      const seconds = last ? (now - last.at) / 1000 : 0;
+      const isSound = last ? energy - last.energy > SILENCE * seconds : packets > 0;
       const current = {
+        at: now,
         packets,
-        packetsAt: packets !== last.packets ? now : last.packetsAt,
+        packetsAt: packets !== (last?.packets ?? 0) ? now : (last?.packetsAt ?? -Infinity),
         energy,
-        energyAt: energy !== last.energy ? now : last.energyAt,
+        soundAt: isSound ? now : (last?.soundAt ?? -Infinity),
       };
       next.set(track, current);
       const flowing = now - current.packetsAt < OFF_AFTER_MS;
-      const silent = !flowing || now - current.energyAt >= SILENT_AFTER_MS;
+      const silent = !flowing || now - current.soundAt >= SILENT_AFTER_MS;
       activities.set(track, { flowing, silent, level: flowing ? level : 0 });
     }
     this.#tracks = next;

@@ -43,13 +43,13 @@ export function button({ text, className, onClick }) {
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** @param {string} name of a drawing in icons.svg @param {string} [size] */
+/** @param {string} name of a drawing in the page @param {string} [size] */
 export function icon(name, size = '') {
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('class', `icon ${size}`.trim());
   svg.setAttribute('aria-hidden', 'true');
   const use = document.createElementNS(SVG, 'use');
-  use.setAttribute('href', `/icons.svg#${name}`);
+  use.setAttribute('href', `#icon-${name}`);
   svg.append(use);
   return svg;
 }
@@ -58,7 +58,7 @@ export function icon(name, size = '') {
  * @param {Element} element @param {string} name */
 export function setIcon(element, name) {
   const use = element.querySelector('use');
-  const href = `/icons.svg#${name}`;
+  const href = `#icon-${name}`;
   if (use && use.getAttribute('href') !== href) use.setAttribute('href', href);
 }
 

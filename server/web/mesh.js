@@ -73,7 +73,7 @@ export class Mesh {
 
   /** @param {Member[]} users a snapshot of the server */
   updateRoster(users) {
-    this.#roster.update(users);
+    if (!this.#closed) this.#roster.update(users);
   }
 
   /** @param {import('./wire.js').Signal} signal */
@@ -203,7 +203,7 @@ export class Mesh {
 
   async #measure() {
     for (const [user, peer] of [...this.#peers]) {
-      const reports = await peer.samples().catch(() => null);
+      const reports = await peer.reports().catch(() => null);
       const meter = this.#meters.get(user);
       if (reports === null || !meter || this.#peers.get(user) !== peer) continue;
       for (const [track, activity] of meter.update(this.#o.timers.now(), samplesOf(reports))) {

@@ -24,7 +24,7 @@ export function generatePassphrase() {
  */
 export function mostBits(passphrase) {
   const words = passphrase.trim().toLowerCase().split(/\s+/u);
-  if (words.length >= 3 && words.every((word) => /^\p{L}+$/u.test(word))) {
+  if (words.length >= 2 && words.every((word) => /^\p{L}+$/u.test(word))) {
     return new Set(words).size * Math.log2(WORDS.length);
   }
   const classes = [/\p{Ll}/u, /\p{Lu}/u, /\d/u, /[^\p{L}\d]/u];

@@ -1,11 +1,12 @@
 // @ts-check
-// One peer connection: perfect negotiation, with the patience that old clients need. The lower id
-// is impolite and creates the data channel; the higher one is polite and yields when two offers
-// cross. Everything that happens to a connection goes through one queue, one step after another.
+// One peer: its connection, and a new one when the old is beyond help. The lower id is impolite
+// and creates the data channel; the higher one is polite. Everything that happens goes through one
+// queue, one step after another.
 
 import { Alarms } from './alarms.js';
+import { Negotiation } from './negotiation.js';
 import { RemoteTracks } from './remote-tracks.js';
-import { certificateOf, parseCandidate, receivingMids } from './sdp.js';
+import { certificateOf } from './sdp.js';
 import { Senders } from './senders.js';
 import { compareIds } from './wire.js';
 
@@ -37,11 +38,6 @@ import { compareIds } from './wire.js';
 
 /** The polite side waits so long for the first offer before it makes its own. */
 const FIRST_OFFER_MS = 2_500;
-/** An offer that follows an answer sooner than this is one that old clients may never answer. */
-const QUIET_AFTER_ANSWER_MS = 500;
-/** An offer without an answer is taken back and made again; the pause doubles up to the longest. */
-const UNANSWERED_MS = 2_500;
-const LONGEST_UNANSWERED_MS = 10_000;
 /** No connection by then: say so, and go on trying. */
 const CONNECT_MS = 20_000;
 /** The polite side restarts ICE later, so that the two restarts do not cross. */
@@ -57,28 +53,25 @@ const WAITING_STEPS = 1_000;
 export class Peer {
   #o;
   #polite;
-  /** @type {RTCPeerConnection} */
-  #pc;
   #senders;
   #tracks;
+  /** @type {Alarms<'connect' | 'recover'>} */
+  #alarms;
+  /** @type {RTCPeerConnection} */
+  #pc;
+  /** @type {Negotiation} */
+  #negotiation;
+
   #closed = false;
   #queue = Promise.resolve();
   #queued = 0;
-
-  #wantsOffer = false;
-  #offerNotBefore = 0;
-  #unansweredMs = UNANSWERED_MS;
   /** The certificate behind the remote description; another one is another connection.
    * @type {string | null} */
   #remoteCertificate = null;
-  /** Candidates that came before the remote description. @type {RTCIceCandidateInit[]} */
-  #candidates = [];
   #restarts = 0;
   #everConnected = false;
   /** @type {PeerState} */
   #state = 'connecting';
-  /** @type {Alarms<'first' | 'offer' | 'answer' | 'connect' | 'recover'>} */
-  #alarms;
 
   /** @param {PeerOptions} options */
   constructor(options) {
@@ -88,6 +81,7 @@ export class Peer {
     this.#senders = new Senders({ local: options.local });
     this.#tracks = new RemoteTracks({ onEvent: (event) => options.onEvent(event) });
     this.#pc = this.#create();
+    this.#negotiation = this.#negotiate();
   }
 
   get id() {
@@ -100,16 +94,8 @@ export class Peer {
 
   /** Begins: the impolite side offers at once, the polite one waits for that offer. */
   open() {
-    this.#alarms.set('connect', CONNECT_MS, () => {
-      if (this.#pc.connectionState !== 'connected') this.#become('failed');
-    });
-    if (this.#polite) {
-      this.#offerNotBefore = Infinity;
-      this.#alarms.set('first', FIRST_OFFER_MS, () => this.#run(() => this.#begin()));
-    } else {
-      this.#channel(this.#pc.createDataChannel(this.#o.label, { ordered: true }));
-      this.#run(() => this.#begin());
-    }
+    this.#prepare();
+    this.#negotiation.begin(this.#polite ? FIRST_OFFER_MS : 0);
   }
 
   /** @param {Signal} signal from that peer, in the order in which it arrived */
@@ -117,7 +103,7 @@ export class Peer {
     this.#run(() => {
       if (signal.type === 'webrtc.offer') return this.#offered(signal.sdp);
       if (signal.type === 'webrtc.answer') return this.#answered(signal.sdp);
-      return this.#candidate(signal.candidate);
+      return this.#negotiation.candidate(signal.candidate);
     });
   }
 
@@ -129,13 +115,9 @@ export class Peer {
 
   /** The link to the server is back: what could not be said meanwhile is said now. */
   linkRestored() {
-    this.#run(async () => {
-      if (this.#pc.signalingState === 'have-local-offer') {
-        await this.#takeBack();
-        this.#wantsOffer = true;
-      }
+    this.#run(() => {
       if (this.#pc.connectionState === 'failed') this.#recover();
-      await this.#offer();
+      return this.#negotiation.repeat();
     });
   }
 
@@ -144,8 +126,8 @@ export class Peer {
     this.#run(() => this.#senders.limitCamera(bitsPerSecond));
   }
 
-  /** Statistics of what arrives. */
-  async samples() {
+  /** Statistics of what arrives; `null` while nothing can. */
+  async reports() {
     if (this.#closed || this.#pc.connectionState !== 'connected') return null;
     return [...(await this.#pc.getStats()).values()];
   }
@@ -157,19 +139,13 @@ export class Peer {
 
   close() {
     if (this.#closed) return;
-    this.#closed = true;
     this.#discard();
-    this.#tracks.clear();
+    this.#closed = true;
   }
 
   #create() {
     const pc = this.#o.createConnection();
     const current = () => pc === this.#pc && !this.#closed;
-    pc.onnegotiationneeded = () => {
-      if (!current()) return;
-      this.#wantsOffer = true;
-      this.#run(() => this.#offer());
-    };
     pc.onicecandidate = ({ candidate }) => {
       if (!current() || !candidate || candidate.candidate === '') return;
       const { candidate: line, sdpMid, sdpMLineIndex, usernameFragment } = candidate;
@@ -190,6 +166,51 @@ export class Peer {
     return pc;
   }
 
+  #negotiate() {
+    const pc = this.#pc;
+    const { timers, send } = this.#o;
+    return new Negotiation({
+      pc,
+      polite: this.#polite,
+      senders: this.#senders,
+      timers,
+      send: (type, sdp) => void send({ type, data: { sdp, to: this.id } }),
+      run: (step) => this.#run(() => (pc === this.#pc ? step() : undefined)),
+      onSettled: () => this.#tracks.settle(pc),
+      onMisfit: () => this.#run(() => this.#renew()),
+    });
+  }
+
+  #prepare() {
+    this.#alarms.set('connect', CONNECT_MS, () => {
+      if (this.#pc.connectionState !== 'connected') this.#become('failed');
+    });
+    if (this.#polite) return;
+    this.#channel(this.#pc.createDataChannel(this.#o.label, { ordered: true }));
+  }
+
+  /** @param {string} sdp */
+  async #offered(sdp) {
+    const certificate = certificateOf(sdp);
+    if (certificate === null) throw new Error('an offer without a certificate');
+    if (this.#remoteCertificate !== null && certificate !== this.#remoteCertificate) {
+      this.#reset(); // the other side has made its end anew; so do we, and answer
+      this.#negotiation.begin(FIRST_OFFER_MS);
+    }
+    await this.#negotiation.offered(sdp);
+    this.#remember();
+  }
+
+  /** @param {string} sdp */
+  async #answered(sdp) {
+    await this.#negotiation.answered(sdp);
+    this.#remember();
+  }
+
+  #remember() {
+    this.#remoteCertificate = certificateOf(this.#pc.remoteDescription?.sdp ?? '');
+  }
+
   /** @param {RTCDataChannel} channel */
   #channel(channel) {
     const pc = this.#pc;
@@ -203,125 +224,12 @@ export class Peer {
     });
   }
 
-  /** From here on we may offer. */
-  #begin() {
-    this.#alarms.stop('first');
-    this.#offerNotBefore = Math.min(this.#offerNotBefore, this.#o.timers.now());
-    this.#senders.add(this.#pc);
-    return this.#offer();
-  }
-
-  async #offer() {
-    const pc = this.#pc;
-    if (!this.#wantsOffer || pc.signalingState !== 'stable') return;
-    const wait = this.#offerNotBefore - this.#o.timers.now();
-    if (wait === Infinity) return;
-    if (wait > 0) {
-      this.#alarms.set('offer', wait, () => this.#run(() => this.#offer()));
-      return;
-    }
-    this.#wantsOffer = false;
-    await pc.setLocalDescription();
-    this.#sendDescription();
-    this.#alarms.set('answer', this.#unansweredMs, () => this.#run(() => this.#unanswered()));
-  }
-
-  async #unanswered() {
-    if (this.#pc.signalingState !== 'have-local-offer') return;
-    this.#unansweredMs = Math.min(this.#unansweredMs * 2, LONGEST_UNANSWERED_MS);
-    await this.#takeBack();
-    this.#wantsOffer = true;
-    await this.#offer();
-  }
-
-  /** Takes our offer back. What it said is still to be said: see `negotiationneeded`. */
-  async #takeBack() {
-    this.#alarms.stop('answer');
-    await this.#pc.setLocalDescription({ type: 'rollback' });
-  }
-
-  /** @param {string} sdp */
-  async #offered(sdp) {
-    const certificate = certificateOf(sdp);
-    if (certificate === null) throw new Error('an offer without a certificate');
-    if (this.#remoteCertificate !== null && certificate !== this.#remoteCertificate) {
-      this.#reset(); // the other side has made its end anew; so do we, and answer
-    }
-    if (this.#pc.signalingState === 'have-local-offer') {
-      if (!this.#polite) return; // ours stands; the other side takes its own back
-      await this.#takeBack();
-    }
-    const pc = this.#pc;
-    await pc.setRemoteDescription({ type: 'offer', sdp });
-    this.#remoteCertificate = certificate;
-    await this.#flushCandidates();
-    this.#alarms.stop('first');
-    this.#senders.adopt(pc, receivingMids(sdp));
-    await pc.setLocalDescription();
-    this.#sendDescription();
-    this.#settled();
-    this.#senders.add(pc); // what the offer had no place for; offered after the quiet time
-  }
-
-  /** @param {string} sdp */
-  async #answered(sdp) {
-    const pc = this.#pc;
-    if (pc.signalingState !== 'have-local-offer') return; // an answer to what was taken back
-    await pc.setRemoteDescription({ type: 'answer', sdp });
-    this.#alarms.stop('answer');
-    this.#unansweredMs = UNANSWERED_MS;
-    this.#remoteCertificate = certificateOf(sdp);
-    await this.#flushCandidates();
-    this.#settled();
-    await this.#offer();
-  }
-
-  /** A round of negotiation has ended. */
-  #settled() {
-    this.#offerNotBefore = this.#o.timers.now() + QUIET_AFTER_ANSWER_MS;
-    this.#tracks.settle(this.#pc);
-    if (this.#wantsOffer) this.#run(() => this.#offer());
-  }
-
-  /** @param {string} json */
-  async #candidate(json) {
-    const candidate = parseCandidate(json);
-    if (candidate === null) return;
-    if (this.#pc.remoteDescription === null) {
-      this.#candidates.push(candidate);
-      return;
-    }
-    await this.#addCandidate(candidate);
-  }
-
-  async #flushCandidates() {
-    const waiting = this.#candidates;
-    this.#candidates = [];
-    for (const candidate of waiting) await this.#addCandidate(candidate);
-  }
-
-  /** @param {RTCIceCandidateInit} candidate */
-  async #addCandidate(candidate) {
-    try {
-      await this.#pc.addIceCandidate(candidate);
-    } catch {
-      // It belongs to an offer that was taken back or ignored, or is of a kind unknown here.
-    }
-  }
-
-  #sendDescription() {
-    const { type, sdp } = /** @type {RTCSessionDescription} */ (this.#pc.localDescription);
-    const kind = type === 'offer' ? 'webrtc.offer' : 'webrtc.answer';
-    this.#o.send({ type: kind, data: { sdp, to: this.id } });
-  }
-
   #connectionChanged() {
     switch (this.#pc.connectionState) {
       case 'connected':
         this.#restarts = 0;
         this.#everConnected = true;
-        this.#alarms.stop('connect');
-        this.#alarms.stop('recover');
+        this.#alarms.stopAll();
         this.#become('connected');
         break;
       case 'disconnected':
@@ -350,27 +258,28 @@ export class Peer {
     });
   }
 
-  /** A new connection in place of this one. */
+  /** A new connection in place of this one. Its offer shows the other side a new certificate, so
+   * that it begins anew, too. */
   #renew() {
     this.#reset();
     this.#become(this.#everConnected ? 'reconnecting' : 'connecting');
-    this.open();
+    this.#negotiation.begin(0);
   }
 
   #reset() {
     this.#discard();
-    this.#tracks.clear();
-    this.#senders.forget();
-    this.#wantsOffer = false;
-    this.#offerNotBefore = 0;
     this.#remoteCertificate = null;
-    this.#candidates = [];
     this.#pc = this.#create();
+    this.#negotiation = this.#negotiate();
+    this.#prepare();
   }
 
   #discard() {
     this.#alarms.stopAll();
+    this.#negotiation.close();
+    this.#senders.forget();
     this.#pc.close();
+    this.#tracks.clear();
     this.#o.onEvent({ type: 'channel-closed' });
   }
 

@@ -3,7 +3,7 @@
 // picture has a tile, too.
 
 import { el, hueOf, icon, initials } from './dom.js';
-import { tileSize } from './grid.js';
+import { tileSize, WIDEST } from './grid.js';
 
 /** @typedef {import('./sources.js').Source} Source */
 /** @typedef {import('./peer.js').PeerState | 'closed' | 'full'} TileState */
@@ -36,7 +36,7 @@ class Tile {
     this.round = round;
     this.who = el('span', { className: 'who' });
     this.state = el('span', { className: 'state' });
-    this.muted = icon('mic-off', 'small');
+    this.muted = icon('mic-off', 'small muted');
     this.muted.setAttribute('hidden', '');
     const parts = source === 'camera' ? [this.muted, this.who, this.state] : [icon('screen', 'small'), this.who];
     this.element = el(
@@ -234,14 +234,14 @@ export class Tiles {
     const sharing = shown.length > 0;
     this.#spot.hidden = !sharing;
     this.#stage.classList.toggle('sharing', sharing);
-    this.#fit(this.#spot, shown.length);
-    if (!sharing) this.#fit(this.#faces, this.#faces.children.length);
+    this.#fit(this.#spot, { count: shown.length, narrowest: WIDEST });
+    if (!sharing) this.#fit(this.#faces, { count: this.#faces.children.length });
   }
 
-  /** @param {HTMLElement} box @param {number} count */
-  #fit(box, count) {
-    if (count === 0) return;
-    const size = tileSize({ count, width: box.clientWidth, height: box.clientHeight, gap: GAP });
+  /** @param {HTMLElement} box @param {{ count: number, narrowest?: number }} tiles */
+  #fit(box, tiles) {
+    if (tiles.count === 0) return;
+    const size = tileSize({ ...tiles, width: box.clientWidth, height: box.clientHeight, gap: GAP });
     box.style.setProperty('--tile-width', `${size.width}px`);
     box.style.setProperty('--tile-height', `${size.height}px`);
   }
