@@ -136,7 +136,7 @@ pub enum Event {
         from: UserId,
         /// Which of its tracks.
         track: TrackId,
-        /// The loudness of the decoded sound; silence is -100.
+        /// The loudness of the decoded sound; silence is -120.
         level_dbfs: f64,
         /// The pitch of the decoded sound, if it has one.
         pitch_hz: Option<f64>,
