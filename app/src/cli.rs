@@ -215,8 +215,7 @@ fn parse_room(text: &str) -> Result<RawRoomId, String> {
 
 /// The file's only line, without its line break and otherwise exactly as typed.
 fn read_passphrase(path: &Path) -> Result<Passphrase, CliError> {
-    let unreadable =
-        |source| CliError::PassphraseFile { path: path.to_owned(), source };
+    let unreadable = |source| CliError::PassphraseFile { path: path.to_owned(), source };
     let wrong = |what| CliError::Passphrase { path: path.to_owned(), what };
     let file = File::open(path).map_err(unreadable)?;
     let mut text = Vec::new();
@@ -277,7 +276,8 @@ mod tests {
 
     #[test]
     fn sources_are_read() {
-        let start = start(&["--camera", "pattern", "--microphone", "tone:660", "--speaker", "none"]);
+        let start =
+            start(&["--camera", "pattern", "--microphone", "tone:660", "--speaker", "none"]);
         let start = start.unwrap();
         assert_eq!(start.camera, Some(VideoSource::Pattern));
         assert_eq!(start.microphone, Some(SoundSource::Tone(660.0)));

@@ -22,9 +22,8 @@ impl Downloads {
     /// Saves into `folder`, or into a new folder of its own below the system's temporary one.
     #[must_use]
     pub fn new(folder: Option<PathBuf>) -> Self {
-        let fresh = || {
-            std::env::temp_dir().join(format!("private-meet-{}", uuid::Uuid::new_v4().simple()))
-        };
+        let fresh =
+            || std::env::temp_dir().join(format!("private-meet-{}", uuid::Uuid::new_v4().simple()));
         Self { folder: folder.unwrap_or_else(fresh) }
     }
 

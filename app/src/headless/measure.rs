@@ -82,7 +82,8 @@ pub(super) fn stats(session: &net::Stats, call: &Call) -> Event {
             "target_ms": audio.stats.target_ms,
         })
     });
-    let received = json!({ "video": video.collect::<Vec<_>>(), "audio": audio.collect::<Vec<_>>() });
+    let received =
+        json!({ "video": video.collect::<Vec<_>>(), "audio": audio.collect::<Vec<_>>() });
     counters.insert("received".to_owned(), received);
     Event::Stats { counters }
 }

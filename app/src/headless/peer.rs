@@ -1,6 +1,7 @@
 //! One headless call: what is read and what is printed.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -167,22 +168,22 @@ impl<'a> Peer<'a> {
         };
         match self.obey(command) {
             Ok(flow) => flow,
-            Err(event) => self.print(event).await,
+            Err(refusal) => self.print(refusal.into()).await,
         }
     }
 
     /// Never waits; what takes time goes on in the background.
-    fn obey(&mut self, command: Command) -> Result<Flow, Event> {
+    fn obey(&mut self, command: Command) -> Result<Flow, Refusal> {
         let call = &self.call;
         match command {
-            Command::Chat { text, id: Some(id) } => call.send_chat_as(id, text).map_err(busy)?,
-            Command::Chat { text, id: None } => call.send_chat(text).map(drop).map_err(busy)?,
-            Command::Typing { typing } => call.set_typing(typing).map_err(busy)?,
-            Command::CancelImage { id } => call.cancel_image(id).map_err(busy)?,
-            Command::Camera { on } => call.set_camera(on).map_err(busy)?,
-            Command::Microphone { on } => call.set_microphone(on).map_err(busy)?,
-            Command::Screen { on } => call.set_screen(on).map_err(busy)?,
-            Command::Stats => call.request_stats().map_err(busy)?,
+            Command::Chat { text, id: Some(id) } => call.send_chat_as(id, text)?,
+            Command::Chat { text, id: None } => call.send_chat(text).map(drop)?,
+            Command::Typing { typing } => call.set_typing(typing)?,
+            Command::CancelImage { id } => call.cancel_image(id)?,
+            Command::Camera { on } => call.set_camera(on)?,
+            Command::Microphone { on } => call.set_microphone(on)?,
+            Command::Screen { on } => call.set_screen(on)?,
+            Command::Stats => call.request_stats()?,
             Command::Image { path } => {
                 self.check_files()?;
                 self.files.spawn(read_image(path));
@@ -199,29 +200,27 @@ impl<'a> Peer<'a> {
         Ok(Flow::On)
     }
 
-    fn check_files(&self) -> Result<(), Event> {
+    fn check_files(&self) -> Result<(), Refusal> {
         if self.files.len() < FILES_AT_ONCE {
             return Ok(());
         }
         let message = format!("{FILES_AT_ONCE} files are being read or written; try again");
-        Err(Event::error("busy", message))
+        Err(Refusal { code: "busy", message })
     }
 
-    fn newest_picture(
-        &self,
-        from: &UserId,
-        track: &TrackId,
-    ) -> Result<std::sync::Arc<Frame>, Event> {
+    fn newest_picture(&self, from: &UserId, track: &TrackId) -> Result<Arc<Frame>, Refusal> {
         let own = self.call.user();
         let tiles = self.call.tiles();
         let wanted = tiles
             .iter()
             .find(|tile| tile.peer.as_ref().unwrap_or(&own) == from && tile.track == *track);
-        let tile = wanted.ok_or_else(|| {
-            Event::error("no-such-track", format!("{from} has no picture called {track}"))
+        let tile = wanted.ok_or_else(|| Refusal {
+            code: "no-such-track",
+            message: format!("{from} has no picture called {track}"),
         })?;
-        tile.frames.latest().ok_or_else(|| {
-            Event::error("no-picture", format!("no picture of {from}'s {track} is there yet"))
+        tile.frames.latest().ok_or_else(|| Refusal {
+            code: "no-picture",
+            message: format!("no picture of {from}'s {track} is there yet"),
         })
     }
 
@@ -231,7 +230,7 @@ impl<'a> Peer<'a> {
             Ok(FileDone::Send { name, mime, bytes }) => {
                 match self.call.send_image(name, mime, bytes) {
                     Ok(_) => return Flow::On,
-                    Err(error) => busy(error),
+                    Err(busy) => Refusal::from(busy).into(),
                 }
             }
             Err(error) => Event::error("file", format!("a file was not handled: {error}")),
@@ -310,9 +309,7 @@ fn write_snapshot(picture: &Frame, from: UserId, track: TrackId, path: PathBuf) 
     let (width, height) = (picture.width(), picture.height());
     match write_png(picture, &path) {
         Ok(()) => Event::Snapshot { from, track, path, width, height },
-        Err(error) => {
-            Event::error("snapshot", format!("cannot write {}: {error}", path.display()))
-        }
+        Err(error) => Event::error("snapshot", format!("cannot write {}: {error}", path.display())),
     }
 }
 
@@ -360,11 +357,24 @@ fn plain(event: CallEvent) -> Option<Event> {
     })
 }
 
-fn busy(busy: net::Busy) -> Event {
-    Event::error("busy", busy.to_string())
+/// Why a command is not followed.
+struct Refusal {
+    code: &'static str,
+    message: String,
+}
+
+impl From<net::Busy> for Refusal {
+    fn from(busy: net::Busy) -> Self {
+        Self { code: "busy", message: busy.to_string() }
+    }
+}
+
+impl From<Refusal> for Event {
+    fn from(Refusal { code, message }: Refusal) -> Self {
+        Self::error(code, message)
+    }
 }
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
-

@@ -29,7 +29,9 @@ async fn print_first_frames(one: &mut Native, two: &mut Native) {
     let (one_id, two_id) = (one.user(), two.user());
     let (a, b) = tokio::join!(one.first_frame(&two_id), two.first_frame(&one_id));
     for (who, (since_joined, since_start)) in [(&one.name, a), (&two.name, b)] {
-        println!("{who}: join → first decoded frame: {since_joined} ms (from start: {since_start} ms)");
+        println!(
+            "{who}: join → first decoded frame: {since_joined} ms (from start: {since_start} ms)"
+        );
     }
 }
 
@@ -43,8 +45,7 @@ async fn two_natives_see_hear_and_read_each_other() {
 
     ana.send(&Command::Typing { typing: true }).await;
     let (ana_id, bob_id) = (ana.user(), bob.user());
-    let types =
-        |event: &Event| *event == Event::Typing { from: ana_id.clone(), typing: true };
+    let types = |event: &Event| *event == Event::Typing { from: ana_id.clone(), typing: true };
     bob.wait_for("typing", types).await;
 
     let id = net::MessageId::random();
@@ -63,8 +64,7 @@ async fn two_natives_see_hear_and_read_each_other() {
     let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!((from, name.as_str(), sha256), (bob_id.clone(), "a picture.png", hash));
     assert_eq!((size, std::fs::read(path).unwrap()), (bytes.len() as u64, bytes));
-    let handed_over =
-        |event: &Event| matches!(event, Event::ImageSent { to, .. } if *to == ana_id);
+    let handed_over = |event: &Event| matches!(event, Event::ImageSent { to, .. } if *to == ana_id);
     bob.wait_for("image-sent", handed_over).await;
 
     let (track, _) = ana.sees(&bob_id).await;
@@ -96,9 +96,10 @@ async fn a_peer_that_leaves_and_comes_back_is_met_again() {
         let closed = Event::Peer { id: bob.user(), state: PeerState::Closed };
         bob.leave().await;
         ana.wait_for("closed peer", |event| *event == closed).await;
-        ana.wait_for("roster of one", |event| {
-            matches!(event, Event::Roster { users } if users.len() == 1)
-        })
+        ana.wait_for(
+            "roster of one",
+            |event| matches!(event, Event::Roster { users } if users.len() == 1),
+        )
         .await;
         ana.forget();
     }
@@ -141,13 +142,13 @@ async fn another_passphrase_can_not_read() {
     let silent = ["--microphone", "none"];
     let mut ana = stage.native_with("Ana", "correct horse", &silent).await;
     let mut eve = stage.native_with("Eve", "wrong horse", &silent).await;
-    ana.wait_for("roster of two", |event| {
-        matches!(event, Event::Roster { users } if users.len() == 2)
-    })
+    ana.wait_for(
+        "roster of two",
+        |event| matches!(event, Event::Roster { users } if users.len() == 2),
+    )
     .await;
     ana.send(&Command::Chat { text: "for you only".to_owned(), id: None }).await;
-    let protected =
-        Event::Unreadable { from: ana.user(), why: UnreadableReason::WrongKey };
+    let protected = Event::Unreadable { from: ana.user(), why: UnreadableReason::WrongKey };
     eve.wait_for("unreadable", |event| *event == protected).await;
     assert!(!eve.saw(|event| matches!(event, Event::Chat { .. })));
 }
@@ -176,9 +177,10 @@ async fn three_natives_share_a_call() {
     }
     cleo.send(&Command::Chat { text: "to both".to_owned(), id: None }).await;
     for who in [&mut ana, &mut bob] {
-        who.wait_for("chat", |event| {
-            matches!(event, Event::Chat { text, .. } if text == "to both")
-        })
+        who.wait_for(
+            "chat",
+            |event| matches!(event, Event::Chat { text, .. } if text == "to both"),
+        )
         .await;
     }
     for who in [ana, bob, cleo] {

@@ -79,18 +79,19 @@ async fn a_peer_whose_output_nobody_reads_ends() {
     // Its input stays open: only the broken output can end it, with the next event.
     let _input = child.stdin.take();
     let mut other = stage.native_with("Bob", "secret", QUIET).await;
-    other.wait_for("roster of two, then of one", {
-        let met = std::cell::Cell::new(false);
-        move |event| match event {
-            Event::Roster { users } if users.len() == 2 => {
-                met.set(true);
-                false
+    other
+        .wait_for("roster of two, then of one", {
+            let met = std::cell::Cell::new(false);
+            move |event| match event {
+                Event::Roster { users } if users.len() == 2 => {
+                    met.set(true);
+                    false
+                }
+                Event::Roster { users } => met.get() && users.len() == 1,
+                _ => false,
             }
-            Event::Roster { users } => met.get() && users.len() == 1,
-            _ => false,
-        }
-    })
-    .await;
+        })
+        .await;
     let ended = tokio::time::timeout(Duration::from_secs(20), child.wait()).await;
     assert!(ended.expect("it ends").unwrap().success());
     other.send(&Command::Leave).await;

@@ -277,7 +277,8 @@ impl Native {
 /// A small PNG that does not compress to nothing.
 pub fn write_image(folder: &Path, name: &str) -> PathBuf {
     let path = folder.join(name);
-    let pixel = |x: u32, y: u32| image::Rgb([(x * y % 251) as u8, (x ^ y) as u8, (x + 3 * y) as u8]);
+    let pixel =
+        |x: u32, y: u32| image::Rgb([(x * y % 251) as u8, (x ^ y) as u8, (x + 3 * y) as u8]);
     image::RgbImage::from_fn(320, 240, pixel).save(&path).unwrap();
     path
 }
