@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use app::headless::protocol::{Command, Event};
 use net::{TrackId, UserId};
@@ -86,7 +86,6 @@ impl Drop for Stage {
 /// One `private-meet --headless`. Killed when dropped.
 pub struct Native {
     pub name: String,
-    pub started: Instant,
     user: Option<UserId>,
     child: Child,
     input: Option<ChildStdin>,
@@ -136,7 +135,6 @@ impl Native {
         });
         Self {
             name: name.to_owned(),
-            started: Instant::now(),
             user: None,
             input: child.stdin.take(),
             child,
