@@ -1,5 +1,7 @@
 //! What this computer has: cameras, microphones, speakers and screens, by name.
 
+use crate::audio::device::{Kind, list};
+
 /// A device that can be chosen by its `name`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
@@ -18,12 +20,12 @@ pub fn cameras() -> Vec<Device> {
 
 /// The microphones. Takes up to a second: not for the window's thread.
 pub fn microphones() -> Vec<Device> {
-    Vec::new()
+    list(Kind::Microphone)
 }
 
 /// The speakers. Takes up to a second: not for the window's thread.
 pub fn speakers() -> Vec<Device> {
-    Vec::new()
+    list(Kind::Speaker)
 }
 
 /// The screens that can be shared. Takes up to a second: not for the window's thread.

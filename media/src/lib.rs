@@ -12,6 +12,7 @@
 pub mod audio;
 pub mod device;
 pub mod frame;
+mod looped;
 pub mod pattern;
 pub mod slot;
 pub mod source;
