@@ -23,7 +23,7 @@ use wire::limits::FRAME_BYTES;
 use crate::auth::User;
 use crate::client::Client;
 use crate::http::Peer;
-use crate::socket;
+use crate::socket::{self, Timing};
 use crate::state::State;
 use crate::web::plain;
 
@@ -102,7 +102,7 @@ async fn live(state: Arc<State>, user: User, on_upgrade: OnUpgrade) {
     let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     let client = Client::new(Arc::new(user), state.relay.clone(), Instant::now().into_std());
     tracing::debug!("a client connected");
-    let socket = socket::serve(socket, client, &state.tasks.stopping).await;
+    let socket = socket::serve(socket, client, Timing::default(), &state.tasks.stopping).await;
     let _ = timeout(LINGER, linger(socket.into_inner())).await;
     tracing::debug!("a client is gone");
 }
