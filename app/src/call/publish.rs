@@ -1,8 +1,6 @@
 //! Our own pictures and sound on their way out: capture, one encoder for the whole mesh, and the
 //! hand-over to the session.
 
-use std::time::{Duration, Instant};
-
 use media::{AudioConfig, AudioEngine, Camera, EncodedAudio, EncodedVideo, EncoderConfig};
 use media::{Frame, Screen, ScreenTarget, Slot, VideoEncoder, VideoSource};
 use net::{EncodedFrame, MediaOut, Source};
@@ -16,8 +14,6 @@ use super::off_thread::OffThread;
 /// Encoded pictures between encoder and session. The encoder waits for a free place before it
 /// takes a picture, so one is enough and nothing gets old here.
 const ENCODED_PICTURES: usize = 1;
-/// Key frames are big: at most one in this time for each source.
-const BETWEEN_KEY_FRAMES: Duration = Duration::from_secs(1);
 /// Pictures a second of a shared screen.
 const SCREEN_FPS: u32 = 15;
 /// Text must stay readable, so a screen gets more than a camera.
@@ -118,7 +114,6 @@ pub(super) struct Outgoing {
     capture: Capture,
     media: MediaOut,
     encoder: Option<Encoding>,
-    key_frame: KeyFrameGate,
 }
 
 /// An encoder at work, and the task that hands its pictures to the session.
@@ -132,31 +127,31 @@ impl Outgoing {
     /// Takes over `capture`; what it lacks is told as [`Notice::Picture`].
     pub(super) fn new(capture: Capture, media: MediaOut, notices: mpsc::Sender<Notice>) -> Self {
         tokio::spawn(tell_picture_problems(capture.source(), capture.problems(), notices));
-        Self { capture, media, encoder: None, key_frame: KeyFrameGate::default() }
+        Self { capture, media, encoder: None }
     }
 
     pub(super) fn frames(&self) -> Slot<Frame> {
         self.capture.frames()
     }
 
-    /// Runs the encoder exactly while somebody is there to receive, and makes the key frames
-    /// that were asked for and had to wait. Called when something changed, and now and then.
-    pub(super) fn tend(&mut self, now: Instant) {
+    /// Runs the encoder exactly while somebody is there to receive. Called when something changed,
+    /// and now and then.
+    pub(super) fn tend(&mut self) {
         let wanted = self.media.wanted(self.capture.source());
         match &self.encoder {
-            None if wanted => self.encoder = self.start_encoder(now),
+            None if wanted => self.encoder = self.start_encoder(),
             Some(_) if !wanted => self.stop_encoder(),
-            Some(Encoding { encoder, .. }) if self.key_frame.is_due(now) => {
-                encoder.request_key_frame();
-            }
             _ => {}
         }
     }
 
-    /// Somebody can't decode without a key frame.
-    pub(super) fn want_key_frame(&mut self, now: Instant) {
-        self.key_frame.ask();
-        self.tend(now);
+    /// Somebody can't decode without a key frame. The session says so once a second at most.
+    pub(super) fn make_key_frame(&mut self) {
+        match &self.encoder {
+            Some(Encoding { encoder, .. }) => encoder.request_key_frame(),
+            // A new encoder begins with one.
+            None => self.tend(),
+        }
     }
 
     /// Stops everything; the results say when the threads have ended.
@@ -165,13 +160,12 @@ impl Outgoing {
         encoder.into_iter().chain(self.capture.close()).collect()
     }
 
-    fn start_encoder(&mut self, now: Instant) -> Option<Encoding> {
+    fn start_encoder(&self) -> Option<Encoding> {
         let (out, pictures) = mpsc::channel(ENCODED_PICTURES);
         let source = self.capture.source();
         match VideoEncoder::spawn(self.capture.frames(), self.capture.encoder_config(), out) {
             Ok(encoder) => {
                 tracing::debug!(%source, "somebody is there: encoding");
-                self.key_frame.made(now);
                 let hand_over = hand_over_pictures(source, pictures, self.media.clone());
                 Some(Encoding {
                     encoder: OffThread::new(encoder),
@@ -198,32 +192,6 @@ impl Encoding {
         // Without its receiver the encoder does not wait for a place in the queue.
         self.hand_over.abort();
         self.encoder.close()
-    }
-}
-
-/// Lets one key frame a second through; one that comes too early waits for its time.
-#[derive(Debug, Default)]
-struct KeyFrameGate {
-    asked: bool,
-    last: Option<Instant>,
-}
-
-impl KeyFrameGate {
-    fn ask(&mut self) {
-        self.asked = true;
-    }
-
-    fn made(&mut self, now: Instant) {
-        *self = Self { asked: false, last: Some(now) };
-    }
-
-    fn is_due(&mut self, now: Instant) -> bool {
-        let early = self.last.is_some_and(|last| now < last + BETWEEN_KEY_FRAMES);
-        let due = self.asked && !early;
-        if due {
-            self.made(now);
-        }
-        due
     }
 }
 
@@ -282,25 +250,5 @@ pub(super) async fn tell_sound_problems(
         if problems.changed().await.is_err() {
             return;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_frame_that_comes_too_early_waits_for_its_time_and_comes_once() {
-        let start = Instant::now();
-        let at = |ms| start + Duration::from_millis(ms);
-        let mut gate = KeyFrameGate::default();
-        gate.made(start);
-        assert!(!gate.is_due(at(5_000)), "nobody asked");
-        gate.made(at(5_000));
-        gate.ask();
-        gate.ask();
-        assert!(!gate.is_due(at(5_999)));
-        assert!(gate.is_due(at(6_000)));
-        assert!(!gate.is_due(at(9_000)));
     }
 }

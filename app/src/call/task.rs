@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use media::{EncodedAudio, ScreenTarget, VideoSource};
-use net::{Codec, Command, Event, MediaOut, MessageId, PeerState, RemoteTrack, Session};
+use net::{Codec, Command, Event, MediaOut, MessageId, RemoteTrack, Session};
 use net::{Source, TrackId, TransferId, UserId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -129,15 +129,13 @@ impl Task {
     }
 
     async fn handle_net(&mut self, event: Event) {
-        match &event {
-            Event::Joined { user, .. } => self.shared.set_user(user.clone()),
-            Event::Peer { state: PeerState::Connected, .. } => self.greet(),
-            _ => {}
+        if let Event::Joined { user, .. } = &event {
+            self.shared.set_user(user.clone());
         }
         match event {
             Event::Track(track) => self.add_track(track).await,
             Event::TrackEnded { peer, track } => self.remove_track(peer, track).await,
-            Event::KeyFrameWanted { source } => self.want_key_frame(source),
+            Event::KeyFrameWanted { source } => self.make_key_frame(source),
             event => {
                 if let Some(event) = CallEvent::from_net(event) {
                     self.tell(event).await;
@@ -184,28 +182,19 @@ impl Task {
 
     /// Runs the encoders exactly while somebody is there to receive.
     fn tend(&mut self) {
-        let now = Instant::now();
         for outgoing in self.camera.iter_mut().chain(&mut self.screen) {
-            outgoing.tend(now);
+            outgoing.tend();
         }
     }
 
-    /// A new peer can't begin without a key frame; don't wait until it asks.
-    fn greet(&mut self) {
-        let now = Instant::now();
-        for outgoing in self.camera.iter_mut().chain(&mut self.screen) {
-            outgoing.want_key_frame(now);
-        }
-    }
-
-    fn want_key_frame(&mut self, source: Source) {
+    fn make_key_frame(&mut self, source: Source) {
         let outgoing = match source {
             Source::Camera => &mut self.camera,
             Source::Screen => &mut self.screen,
             Source::Microphone | Source::ScreenAudio => return,
         };
         if let Some(outgoing) = outgoing {
-            outgoing.want_key_frame(Instant::now());
+            outgoing.make_key_frame();
         }
     }
 
