@@ -167,7 +167,65 @@ impl Gap {
 
 #[cfg(test)]
 mod tests {
+    use media::{Camera, EncoderConfig, PictureFormat, VideoEncoder, VideoSource};
+    use net::Source;
+
     use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_picture_goes_from_the_camera_through_both_codecs_into_its_tile() {
+        let format = PictureFormat { width: 640, height: 360, fps: 30 };
+        let camera = Camera::open(&VideoSource::Pattern, format, "Ana").unwrap();
+        let (out, mut encoded) = mpsc::channel(1);
+        let config = EncoderConfig { bitrate_bps: 800_000, ..EncoderConfig::default() };
+        let _encoder = VideoEncoder::spawn(camera.frames(), config, out).unwrap();
+        let (frames, frames_in) = mpsc::channel(4);
+        tokio::spawn(async move {
+            let mut sequence = 0;
+            while let Some(picture) = encoded.recv().await {
+                sequence += 1;
+                let frame = RemoteFrame {
+                    data: picture.data,
+                    rtp_time: picture.rtp_time,
+                    sequence,
+                    key: picture.key,
+                    received: Instant::now(),
+                };
+                if frames.send(frame).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let peer = UserId::new("ana").unwrap();
+        let track = RemoteTrack {
+            peer: peer.clone(),
+            id: TrackId::new("camera"),
+            source: Source::Camera,
+            codec: Codec::Vp8,
+            frames: frames_in,
+        };
+        let (notices, mut notices_in) = mpsc::channel(8);
+        let tile = start_video(track, &notices).unwrap();
+        let notice = tokio::time::timeout(DEADLINE, notices_in.recv()).await.unwrap();
+        assert!(matches!(notice, Some(Notice::FirstPicture { peer: who, .. }) if who == peer));
+
+        let decoder = tile.decoder.as_ref().unwrap();
+        let first = decoder.stats();
+        assert_eq!((first.width, first.height), (640, 360));
+        let mut seen = tile.info.frames.version();
+        let newest = tokio::task::spawn_blocking({
+            let frames = tile.info.frames.clone();
+            move || {
+                for _ in 0..5 {
+                    (seen, _) = frames.wait_newer(seen, DEADLINE).unwrap();
+                }
+                media::pattern::read_counter(&frames.latest().unwrap())
+            }
+        });
+        assert!(newest.await.unwrap().unwrap() > first.counter.unwrap());
+    }
 
     #[test]
     fn a_tile_shown_again_goes_on_with_a_key_frame_and_asks_for_it_once_a_second() {
