@@ -30,11 +30,8 @@ scenario('the call outlives its server, and the chat comes back with it', { ms: 
   await native.waitFor('server', (e) => e.state === 'connected', { since, ms: 45_000 });
   const users = native.events.filter((e) => e.event === 'joined').map((e) => e.user);
   const nativeUser = users[users.length - 1];
-  await guest.page.waitForFunction(
-    (count) => document.querySelectorAll('#people li[data-user]').length === count,
-    2,
-    { timeout: 45_000 },
-  );
+  // A roster from the new server with two people in it: both have joined again.
+  await native.waitFor('roster', (e) => e.users.length === 2, { since, ms: 45_000 });
   const guestUser = await guest.page.evaluate(() => document.body.dataset.user ?? '');
 
   since = native.mark();
