@@ -60,6 +60,7 @@ class App {
         createConnection: () => new RTCPeerConnection(RTC_CONFIGURATION),
         createStream: () => new MediaStream(),
         devices: navigator.mediaDevices,
+        permissions: navigator.permissions,
       },
       onEvent: (event) => this.#meeting.handle(event),
     });

@@ -36,7 +36,8 @@ import { TypingNotice, Typists } from './typing.js';
  * @property {string} passphrase
  * @property {{ microphone: boolean, camera: boolean }} start what is on at first
  * @property {import('./session.js').World & { createConnection: () => RTCPeerConnection,
- *   createStream: () => MediaStream, devices: MediaDevices | undefined }} world
+ *   createStream: () => MediaStream, devices: MediaDevices | undefined,
+ *   permissions: Permissions | undefined }} world
  * @property {(event: CallEvent) => void} onEvent
  */
 
@@ -82,6 +83,7 @@ export class Call {
     this.#images = new Images({ timers, onEvent });
     this.#devices = new LocalDevices({
       devices: world.devices,
+      permissions: world.permissions,
       createStream: world.createStream,
       timers,
       onEvent: (event) => {

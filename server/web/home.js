@@ -47,7 +47,6 @@ export class Home {
     });
     byId('room-new', HTMLButtonElement).addEventListener('click', () => {
       this.#room.value = newRoomId();
-      this.#fingerprint = null;
       this.#clearProblem();
     });
     byId('passphrase-new', HTMLButtonElement).addEventListener('click', () => {
@@ -96,8 +95,8 @@ export class Home {
 
   /** @returns {JoinRequest | null} */
   #read() {
-    this.#takeLink();
     this.#clearProblem();
+    if (!this.#takeLink()) return null;
     const name = this.#name.value.trim();
     const room = this.#room.value.trim();
     const length = [...name].length;
@@ -113,16 +112,23 @@ export class Home {
     return { name, room, passphrase, fingerprint: this.#fingerprint, microphone, camera };
   }
 
-  /** A link that was pasted into the room's field is taken apart. */
+  /** A link that was pasted into the room's field is taken apart.
+   * @returns {boolean} whether the field is fine then */
   #takeLink() {
-    const invite = readRoomField(this.#room.value);
-    if (invite.room !== this.#room.value.trim()) this.#fill(invite);
+    const read = readRoomField({ typed: this.#room.value, origin: location.origin });
+    if ('elsewhere' in read) {
+      const sentence = `This link leads to another server, ${read.elsewhere}. Open it in the address bar.`;
+      this.#refuse(this.#room, sentence);
+      return false;
+    }
+    if ('invite' in read) this.#fill(read.invite);
+    return true;
   }
 
   /** @param {import('./invite.js').Invite} invite */
   #fill({ room, passphrase, fingerprint }) {
     this.#room.value = room;
-    this.#fingerprint = fingerprint;
+    this.#fingerprint = fingerprint ?? this.#fingerprint; // it belongs to the server, not the room
     if (passphrase !== '') {
       this.#passphrase.value = passphrase;
       this.#reveal(false);

@@ -47,14 +47,21 @@ export function inviteLink({ origin, room, passphrase = '', fingerprint = null }
 
 /**
  * What people paste into the room field: an id, or a whole link.
- * @param {string} typed
- * @returns {Invite}
+ * @param {{ typed: string, origin: string }} of `origin` of this page
+ * @returns {{ room: string } | { invite: Invite } | { elsewhere: string }} `elsewhere`: the link
+ *   belongs to the server of that name
  */
-export function readRoomField(typed) {
-  const text = typed.trim();
-  const at = text.indexOf('#');
-  const invite = /^https?:\/\//iu.test(text) && at > 0 ? parseFragment(text.slice(at)) : null;
-  return invite ?? { room: text, passphrase: '', fingerprint: null };
+export function readRoomField({ typed, origin }) {
+  const room = typed.trim();
+  const at = room.indexOf('#');
+  const invite = /^https?:\/\//iu.test(room) && at > 0 ? parseFragment(room.slice(at)) : null;
+  if (invite === null) return { room };
+  try {
+    const link = new URL(room);
+    return link.origin === origin ? { invite } : { elsewhere: link.host };
+  } catch {
+    return { room };
+  }
 }
 
 /**
@@ -68,7 +75,7 @@ export function roomOnTheWire({ rawRoom, prefix }) {
   if (rawRoom.trim() === '') return { problem: 'Please enter a room, or make a new one.' };
   const length = [...rawRoom.trim()].length;
   if (length > most) {
-    return { problem: `The room's name is too long: ${length} characters, and ${most} fit.` };
+    return { problem: `The room’s name is too long: ${length} characters, and ${most} fit.` };
   }
   return { room };
 }

@@ -2,6 +2,8 @@
 // Our own microphone, camera and screen. A device that is missing or refused never stops a call:
 // it becomes a sentence, and the call goes on without it.
 
+import { SOURCES } from './sources.js';
+
 /** @typedef {import('./sources.js').Source} Source */
 /** @typedef {'microphone' | 'camera' | 'screen'} Device */
 
@@ -22,6 +24,7 @@ const BLACK_MS = 400;
 
 export class LocalDevices {
   #devices;
+  #permissions;
   #timers;
   #onEvent;
   #closed = false;
@@ -35,11 +38,13 @@ export class LocalDevices {
   local;
 
   /**
-   * @param {{ devices: MediaDevices | undefined, createStream: () => MediaStream,
-   *   timers: import('./timers.js').Timers, onEvent: (event: MediaEvent) => void }} options
+   * @param {{ devices: MediaDevices | undefined, permissions?: Permissions | undefined,
+   *   createStream: () => MediaStream, timers: import('./timers.js').Timers,
+   *   onEvent: (event: MediaEvent) => void }} options
    */
-  constructor({ devices, createStream, timers, onEvent }) {
+  constructor({ devices, permissions, createStream, timers, onEvent }) {
     this.#devices = devices;
+    this.#permissions = permissions;
     this.#timers = timers;
     this.#onEvent = onEvent;
     this.local = { tracks: new Map(), face: createStream(), screen: createStream() };
@@ -59,17 +64,46 @@ export class LocalDevices {
   async start({ microphone, camera }) {
     if (!microphone && !camera) return;
     this.#wanted.set('microphone', microphone).set('camera', camera);
+    let left = { microphone, camera };
     if (microphone && camera) {
       try {
-        const constraints = { audio: MICROPHONE, video: CAMERA };
-        this.#use(await this.#open(constraints));
+        this.#use(await this.#open({ audio: MICROPHONE, video: CAMERA }), false);
         return;
-      } catch {
-        // One of the two is missing or refused; each alone tells which.
+      } catch (error) {
+        // One of the two is missing or refused; each alone tells which. But nobody is asked twice.
+        if (nameOf(error) === 'NotAllowedError') left = await this.#stillAllowed();
       }
+      if (!left.microphone && !left.camera) {
+        this.#wanted.clear();
+        this.#onEvent({ type: 'problem', text: refused('microphone and camera') });
+        return;
+      }
+      if (!left.microphone) this.#refuse('microphone');
+      if (!left.camera) this.#refuse('camera');
     }
-    if (microphone) await this.setMicrophone(true);
-    if (camera) await this.setCamera(true);
+    if (left.microphone) await this.setMicrophone(true);
+    if (left.camera) await this.setCamera(true);
+  }
+
+  /** Which of the two may be asked for alone, after both together were refused. */
+  async #stillAllowed() {
+    const ask = async (/** @type {'microphone' | 'camera'} */ name) => {
+      try {
+        return (await this.#permissions?.query({ name }))?.state ?? 'unknown';
+      } catch {
+        return 'unknown'; // the browser does not tell
+      }
+    };
+    const [microphone, camera] = [await ask('microphone'), await ask('camera')];
+    const may = (/** @type {string} */ one, /** @type {string} */ other) =>
+      one === 'granted' || (one === 'prompt' && other === 'denied');
+    return { microphone: may(microphone, camera), camera: may(camera, microphone) };
+  }
+
+  /** @param {Device} device */
+  #refuse(device) {
+    this.#wanted.set(device, false);
+    this.#onEvent({ type: 'problem', text: refused(device) });
   }
 
   /** @param {boolean} on */
@@ -128,7 +162,7 @@ export class LocalDevices {
    */
   async #acquire(device, constraints) {
     try {
-      this.#use(await this.#open(constraints, device));
+      this.#use(await this.#open(constraints, device), device === 'screen');
     } catch (error) {
       this.#wanted.set(device, false);
       this.#onEvent({ type: 'device', device, on: false });
@@ -147,20 +181,26 @@ export class LocalDevices {
     return this.#devices.getUserMedia(constraints);
   }
 
-  /** @param {MediaStream} stream */
-  #use(stream) {
-    const isScreen = this.#wanted.get('screen') === true && !this.local.tracks.has('screen');
+  /** @param {MediaStream} stream @param {boolean} isScreen */
+  #use(stream, isScreen) {
+    /** @type {Source[]} */
+    const added = [];
     for (const track of stream.getTracks()) {
       const source = sourceOf(track, isScreen);
-      const device = source === 'screen-audio' ? 'screen' : source;
+      const device = deviceOf(source);
       if (this.#closed || this.#wanted.get(device) !== true || this.local.tracks.has(source)) {
         track.stop();
         continue;
       }
       if (source === 'screen') track.contentHint = 'detail';
       this.local.tracks.set(source, track);
-      track.addEventListener('ended', () => this.#ended(source, device, track));
+      track.addEventListener('ended', () => this.#ended(source, track));
+      added.push(source);
+    }
+    // Peers get them in the order of the m-lines.
+    for (const source of SOURCES.filter((one) => added.includes(one))) {
       this.#onEvent({ type: 'track-changed', source });
+      const device = deviceOf(source);
       if (source === device) this.#onEvent({ type: 'device', device, on: true });
     }
   }
@@ -177,8 +217,9 @@ export class LocalDevices {
   }
 
   /** Unplugged, or ended by the browser's own button.
-   * @param {Source} source @param {Device} device @param {MediaStreamTrack} track */
-  #ended(source, device, track) {
+   * @param {Source} source @param {MediaStreamTrack} track */
+  #ended(source, track) {
+    const device = deviceOf(source);
     if (this.#closed || this.local.tracks.get(source) !== track) return;
     if (device === 'screen') {
       void this.setScreen(false);
@@ -201,20 +242,35 @@ function sourceOf(track, isScreen) {
   return isScreen ? 'screen-audio' : 'microphone';
 }
 
+/** @param {Source} source @returns {Device} */
+function deviceOf(source) {
+  return source === 'screen-audio' ? 'screen' : source;
+}
+
+/** @param {unknown} error */
+function nameOf(error) {
+  return error instanceof DOMException || error instanceof Error ? error.name : '';
+}
+
+/** @param {string} what */
+function refused(what) {
+  return `This page may not use your ${what}, so you are here without. You can allow it in the browser’s address bar.`;
+}
+
 /**
  * @param {Device} device
  * @param {unknown} error
  * @returns {string | null} `null` where there is nothing to say
  */
 function describe(device, error) {
-  const name = error instanceof DOMException || error instanceof Error ? error.name : '';
+  const name = nameOf(error);
   if (device === 'screen') {
     // Closing the browser's choice of windows is a refusal, too.
     return name === 'NotAllowedError' ? null : 'The screen could not be shared.';
   }
   switch (name) {
     case 'NotAllowedError':
-      return `This page may not use your ${device}, so you are here without it. You can allow it in the browser’s address bar.`;
+      return refused(device);
     case 'NotFoundError':
     case 'OverconstrainedError':
       return `No ${device} was found, so you are here without one.`;

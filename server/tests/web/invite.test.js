@@ -20,7 +20,9 @@ test('a link carries room, passphrase and certificate there and back', () => {
     const link = inviteLink({ origin: 'https://host:8443', ...invite });
     assert.match(link, /^https:\/\/host:8443\/#\/room\/[^/]+$/u);
     assert.deepEqual(parseFragment(new URL(link).hash), invite);
-    assert.deepEqual(readRoomField(` ${link} `), invite);
+    const read = (/** @type {string} */ origin) => readRoomField({ typed: ` ${link} `, origin });
+    assert.deepEqual(read('https://host:8443'), { invite });
+    assert.deepEqual(read('https://other'), { elsewhere: 'host:8443' });
   }
 });
 
@@ -41,8 +43,8 @@ test('a broken passphrase or certificate is left out', () => {
 });
 
 test('what is typed as a room stays as it is', () => {
-  for (const typed of ['demo', 'a#/room/b', 'http', '#1 room']) {
-    assert.equal(readRoomField(typed).room, typed);
+  for (const typed of ['demo', 'a#/room/b', 'http', '#1 room', 'https://host', 'http://[#/room/x']) {
+    assert.deepEqual(readRoomField({ typed, origin: 'https://host' }), { room: typed });
   }
 });
 
@@ -53,7 +55,7 @@ test('a room is counted in code points, with its prefix', () => {
     room: prefix + '🔐'.repeat(120),
   });
   const tooLong = roomOnTheWire({ rawRoom: 'x'.repeat(121), prefix });
-  assert.deepEqual(tooLong, { problem: "The room's name is too long: 121 characters, and 120 fit." });
+  assert.deepEqual(tooLong, { problem: 'The room’s name is too long: 121 characters, and 120 fit.' });
   assert.ok('problem' in roomOnTheWire({ rawRoom: ' ', prefix }));
 });
 
