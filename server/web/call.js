@@ -244,6 +244,7 @@ export class Call {
           this.#linked = true;
           this.#outbox.linkRestored();
         } else {
+          this.#mesh?.linkLost();
           this.#typists.clear();
         }
         this.#tell(event);

@@ -87,7 +87,12 @@ export class Mesh {
     for (const peer of this.#peers.values()) peer.trackChanged(source);
   }
 
-  /** Our link to the server was broken and is back. */
+  /** Our link to the server is broken; connections to peers live on. */
+  linkLost() {
+    this.#roster.lost();
+  }
+
+  /** Our link to the server is back. */
   linkRestored() {
     this.#roster.returned();
     for (const peer of this.#peers.values()) peer.linkRestored();

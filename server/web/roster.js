@@ -25,6 +25,7 @@ export class Roster {
   /** Who is missing from the newest snapshot: until when, and the timer.
    * @type {Map<string, { since: number, timer: unknown }>} */
   #missing = new Map();
+  #linked = true;
   #returnedAt = -Infinity;
   #begun = false;
 
@@ -50,8 +51,15 @@ export class Roster {
     return this.#members.has(id);
   }
 
-  /** Our own link to the server was broken and is back. */
+  /** Our own link to the server is broken. What its last snapshots said may be nothing but its
+   * way of going down: it closes one socket after another. */
+  lost() {
+    this.#linked = false;
+  }
+
+  /** The link is back. */
   returned() {
+    this.#linked = true;
     this.#returnedAt = this.#timers.now();
   }
 
@@ -97,7 +105,8 @@ export class Roster {
   #wait(id, since) {
     const timer = this.#timers.set(ROSTER_GRACE_MS, () => {
       const end = this.#returnedAt + ROSTER_GRACE_AFTER_RECONNECT_MS;
-      if (this.#timers.now() < end && this.#isAlive(id)) this.#wait(id, since);
+      const patient = !this.#linked || this.#timers.now() < end;
+      if (patient && this.#isAlive(id)) this.#wait(id, since);
       else this.#remove(id);
     });
     this.#missing.set(id, { since, timer });

@@ -253,6 +253,20 @@ test('after our own outage, members with a living connection have 15 s to come b
   assert.equal(a.stateOf('b'), 'closed');
 });
 
+test('a server that goes down socket by socket takes nobody along', async () => {
+  const world = await meeting('a', 'b', 'c');
+  const a = world.get('a');
+  a.mesh.updateRoster([{ id: 'a', name: 'A' }, { id: 'b', name: 'B' }]);
+  a.mesh.updateRoster([{ id: 'a', name: 'A' }]);
+  a.mesh.linkLost();
+  await world.clock.advance(60_000);
+  assert.deepEqual([a.stateOf('b'), a.stateOf('c')], ['connected', 'connected']);
+  a.mesh.linkRestored();
+  world.roster(['a', 'b']);
+  await world.clock.advance(60_000);
+  assert.deepEqual([a.stateOf('b'), a.stateOf('c')], ['connected', 'closed']);
+});
+
 test('after our own outage, an offer that was lost is said again at once', async () => {
   const world = new World('a', 'b');
   world.lets = () => false;
