@@ -13,7 +13,7 @@ use server::{Config, Tls, Web, default_state_dir};
 /// Everything has a default. Settings also come from the environment and from a file `.env` in
 /// the current folder; flags win over the environment, and the environment over the file.
 #[derive(Debug, Parser)]
-#[command(name = "private-meet-server", version)]
+#[command(name = "private-meet-server", version, after_help = ENVIRONMENT)]
 pub struct Args {
     /// Where to listen; port 0 takes any free one [default: 0.0.0.0:3000]
     #[arg(long, value_name = "ADDR:PORT")]
@@ -40,6 +40,25 @@ pub struct Args {
     #[arg(long, value_name = "ADDR")]
     trusted_proxy: Vec<IpAddr>,
 }
+
+const ENVIRONMENT: &str = "\
+Environment (all optional; an empty value counts as none):
+  SERVER_PORT                 port [3000]
+  USE_LOCAL_TLS               true: a self-made certificate; false: plain HTTP [true]
+  STATE_DIR                   like --state-dir
+  APP_NAME                    issuer of tokens [private-meet]
+  JWT_SECRET                  secret of tokens [random, kept in the state folder]
+  JWT_EXPIRATION              lifetime of tokens, like 12h or 30m [12h]
+  CONTEXT_TIMEOUT             how long a sign-in may take, like 15s [15s]
+  GO_ENV                      development: any origin may connect [production]
+  ALLOWED_ORIGINS             origins besides the server's own, with commas; * for any
+  TRUSTED_PROXIES             like --trusted-proxy, with commas
+  HTTP_RATE_LIMIT             false: no limit on requests [true]
+  HUB_SHARDS_QUANTITY         locks that rooms are spread over [16]
+  ROOM_ID_PREFIX              in front of rooms on the wire [pm_room]
+  E2EE_WIRE_PREFIX            in front of encrypted messages [pm_e2ee]
+  WEBRTC_FILE_CHANNEL_LABEL   label of the data channel [pm_file]
+  RUST_LOG                    what is logged, like debug [info]";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum TlsMode {

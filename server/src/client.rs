@@ -165,12 +165,16 @@ impl Client {
             }
             MessageType::Chat if is_member => {
                 check_chat(data)?;
-                self.relay(room, Frame::new(self.stamped(kind, room, envelope.data)))
+                let frame = Frame::new(self.stamped(kind, room, envelope.data));
+                let action = Action::Relay { from: self.socket, frame };
+                self.relay.handle(room, action).map_err(|_| Refusal::ChatNotAllowed)
             }
             MessageType::Chat => Err(Refusal::ChatNotAllowed),
             MessageType::Typing if is_member => {
                 check_typing(data)?;
-                self.relay(room, Frame::typing(self.stamped(kind, room, envelope.data)))
+                let frame = Frame::typing(self.stamped(kind, room, envelope.data));
+                let action = Action::Relay { from: self.socket, frame };
+                self.relay.handle(room, action).map_err(|_| Refusal::TypingNotAllowed)
             }
             MessageType::Typing => Err(Refusal::TypingNotAllowed),
             MessageType::Offer | MessageType::Answer | MessageType::IceCandidate => {
@@ -203,12 +207,6 @@ impl Client {
         self.rooms.retain(|other| other != room);
         // Leaving can't be refused.
         let _ = self.relay.handle(room, Action::Leave(self.socket));
-    }
-
-    fn relay(&self, room: &RoomId, frame: Frame) -> Result<(), Refusal> {
-        self.relay
-            .handle(room, Action::Relay { from: self.socket, frame })
-            .map_err(|_| Refusal::ChatNotAllowed)
     }
 
     fn generate_room_id(&self, room: &str) {
@@ -467,7 +465,6 @@ mod tests {
             r#"{"type":"room.users"}"#,
             r#"{"type":"general.error","room":"r","data":{"error":"x"}}"#,
             r#"{"type":7}"#,
-            r#"{"room":"r"}"#,
             "{}",
         ] {
             assert_eq!(ann.refusal(json), "Invalid message type", "{json}");
@@ -475,6 +472,7 @@ mod tests {
         for json in [
             r#"{"type":"chat.join"}"#,
             r#"{"type":"chat.leave","room":null}"#,
+            r#"{"type":"chat.leave","room":7}"#,
             r#"{"type":"webrtc.offer","room":""}"#,
         ] {
             assert_eq!(ann.refusal(json), "Room ID is required", "{json}");

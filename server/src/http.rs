@@ -1,6 +1,6 @@
 //! The routes, and what every request passes through.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -157,14 +157,15 @@ impl State {
         if !self.is_trusted_proxy(peer) {
             return peer;
         }
-        let list = headers.get_all("x-forwarded-for").iter();
-        let addresses = list.filter_map(|value| value.to_str().ok());
-        let addresses = addresses.flat_map(|value| value.split(','));
-        let mut addresses: Vec<IpAddr> =
-            addresses.filter_map(|address| address.trim().parse().ok()).collect();
-        while let Some(address) = addresses.pop() {
-            if !self.is_trusted_proxy(address) {
-                return address;
+        let lists = headers.get_all("x-forwarded-for").iter().rev();
+        for list in lists.map(|list| list.to_str().unwrap_or_default()) {
+            for entry in list.rsplit(',') {
+                match address_of(entry.trim()) {
+                    Some(address) if self.is_trusted_proxy(address) => {}
+                    Some(address) => return address,
+                    // What stands further left may be the client's own invention.
+                    None => return peer,
+                }
             }
         }
         peer
@@ -186,5 +187,40 @@ impl State {
     fn is_trusted_proxy(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted_proxies.iter().any(|proxy| proxy.to_canonical() == address)
+    }
+}
+
+/// An address as proxies write it, with or without a port.
+fn address_of(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<SocketAddr>().map(|address| address.ip());
+    text.parse().or_else(|_| with_port()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn only_what_a_trusted_proxy_adds_is_believed() {
+        let trusted_proxies = vec!["127.0.0.1".parse().unwrap(), "10.0.0.1".parse().unwrap()];
+        let state = State::new(Config { trusted_proxies, ..Config::default() }).unwrap();
+        let check = |peer: &str, lists: &[&'static str], expected: &str| {
+            let mut headers = HeaderMap::new();
+            for list in lists {
+                headers.append("x-forwarded-for", HeaderValue::from_static(list));
+            }
+            let address = state.client_address(Some(Peer(peer.parse().unwrap())), &headers);
+            assert_eq!(address.to_string(), expected, "{peer} {lists:?}");
+        };
+        check("192.0.2.1", &["203.0.113.1"], "192.0.2.1");
+        check("127.0.0.1", &[], "127.0.0.1");
+        check("::ffff:127.0.0.1", &["203.0.113.1"], "203.0.113.1");
+        check("127.0.0.1", &["198.51.100.1, 203.0.113.1"], "203.0.113.1");
+        check("127.0.0.1", &["198.51.100.1", "203.0.113.1, 10.0.0.1"], "203.0.113.1");
+        check("127.0.0.1", &["203.0.113.1:4711"], "203.0.113.1");
+        check("127.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1");
+        check("127.0.0.1", &["198.51.100.1, unknown"], "127.0.0.1");
+        check("127.0.0.1", &["10.0.0.1"], "127.0.0.1");
     }
 }

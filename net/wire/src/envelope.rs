@@ -26,13 +26,13 @@ pub struct Envelope<'a> {
     #[serde(rename = "type", borrow)]
     pub kind: Cow<'a, str>,
     /// The room as it was sent, not yet trimmed; empty where there is none.
-    #[serde(borrow, default, deserialize_with = "text_or_null")]
+    #[serde(borrow, default, deserialize_with = "text_or_empty")]
     pub room: Cow<'a, str>,
     /// The payload, untouched.
     #[serde(borrow, default)]
     pub data: Option<&'a RawValue>,
     /// The sender's user id; only the server sets it.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub from: Option<Cow<'a, str>>,
 }
 
@@ -57,10 +57,17 @@ impl<'a> Envelope<'a> {
     }
 }
 
-fn text_or_null<'a, 'de: 'a, D: Deserializer<'de>>(from: D) -> Result<Cow<'a, str>, D::Error> {
+/// A text, or nothing where something else stands: these two fields are ignored where they make
+/// no sense, and a message is not lost for them.
+fn text<'a, 'de: 'a, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'a, str>>, D::Error> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    Ok(Option::<Text<'de>>::deserialize(from)?.map(|text| text.0).unwrap_or_default())
+    let raw = <&'de RawValue>::deserialize(from)?;
+    Ok(serde_json::from_str::<Text<'de>>(raw.get()).ok().map(|text| text.0))
+}
+
+fn text_or_empty<'a, 'de: 'a, D: Deserializer<'de>>(from: D) -> Result<Cow<'a, str>, D::Error> {
+    Ok(text(from)?.unwrap_or_default())
 }
 
 /// An envelope to send. `data` is anything that serialises, a [`RawValue`] included.
@@ -106,8 +113,12 @@ mod tests {
     fn room_and_data_may_be_missing() {
         let envelope = Envelope::parse(br#"{"type":"utils.generateRoomID"}"#).unwrap();
         assert_eq!((envelope.room.as_ref(), envelope.data_json()), ("", "null"));
-        let envelope = Envelope::parse(br#" {"type":"t","room":null,"data":null}"#).unwrap();
-        assert_eq!((envelope.room.as_ref(), envelope.data_json()), ("", "null"));
+        for odd in ["null", "7", "[\"r\"]", "{}"] {
+            let text = format!(r#" {{"type":"t","room":{odd},"data":null,"from":{odd}}}"#);
+            let envelope = Envelope::parse(text.as_bytes()).unwrap();
+            assert_eq!((envelope.room.as_ref(), envelope.data_json()), ("", "null"));
+            assert_eq!(envelope.from, None);
+        }
     }
 
     #[test]
