@@ -1,0 +1,303 @@
+//! One video picture, on whichever renderer the window has.
+//!
+//! On the graphics card a shader turns the YUV planes into colours ([`picture`]); on the software
+//! renderer the picture is scaled to the tile's size and drawn as an image ([`software`]). The
+//! widget asks the renderer at run time which of the two it is.
+//!
+//! **Invariant:** frames never travel in messages. The widget takes the newest frame out of its
+//! [`Slot`] at each redraw; who wants the window redrawn because of a new frame watches the slots
+//! ([`crate::screen::meeting::Meeting::watched`]).
+
+mod picture;
+mod software;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use iced::advanced::layout::{self, Layout};
+use iced::advanced::widget::{Tree, Widget, tree};
+use iced::advanced::{Clipboard, Renderer as _, Shell, mouse, renderer};
+use iced::widget::shader::{self, Shader};
+use iced::{Color, Element, Event, Length, Rectangle, Size, border, window};
+use media::{Frame, Slot};
+
+/// How much of a camera's picture may be cut away so that it fills its tile; beyond that the
+/// whole picture is shown with black beside it.
+const CROP_MAX: f32 = 0.38;
+
+/// How a picture lies in its tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fill {
+    /// Fills the tile, cutting a little away: people.
+    #[default]
+    Cover,
+    /// Shows everything: screens.
+    Contain,
+}
+
+/// The widget; see the module.
+#[derive(Debug)]
+pub struct Tile<'a> {
+    frames: &'a Slot<Frame>,
+    fill: Fill,
+    mirrored: bool,
+    radius: f32,
+    scale_factor: f32,
+}
+
+/// Shows the newest of these frames, and nothing while there is none.
+#[must_use]
+pub fn tile(frames: &Slot<Frame>) -> Tile<'_> {
+    Tile { frames, fill: Fill::Cover, mirrored: false, radius: 0.0, scale_factor: 1.0 }
+}
+
+impl Tile<'_> {
+    /// How the picture lies in the tile.
+    #[must_use]
+    pub fn fill(mut self, fill: Fill) -> Self {
+        self.fill = fill;
+        self
+    }
+
+    /// Left and right swapped, as people know themselves.
+    #[must_use]
+    pub fn mirrored(mut self, mirrored: bool) -> Self {
+        self.mirrored = mirrored;
+        self
+    }
+
+    /// Rounds the corners, in logical pixels.
+    #[must_use]
+    pub fn radius(mut self, radius: f32) -> Self {
+        self.radius = radius;
+        self
+    }
+
+    /// Physical pixels in a logical one. The software renderer needs it to make an image of the
+    /// right size; nothing tells it to widgets.
+    #[must_use]
+    pub fn scale_factor(mut self, scale_factor: f32) -> Self {
+        self.scale_factor = scale_factor;
+        self
+    }
+}
+
+/// What the widget remembers between redraws.
+#[derive(Debug)]
+struct State {
+    /// Names this tile to the shader, which keeps textures for it.
+    id: u64,
+    version: u64,
+    frame: Option<Arc<Frame>>,
+    software: software::State,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            version: 0,
+            frame: None,
+            software: software::State::default(),
+        }
+    }
+}
+
+/// Where a picture lies, and which part of it is seen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Placement {
+    /// In the window, logical pixels.
+    bounds: Rectangle,
+    /// The part that is seen, as shares of the whole picture.
+    crop: Rectangle,
+    /// Whether the picture reaches the tile's corners.
+    fills: bool,
+}
+
+impl Placement {
+    fn new(picture: Size, tile: Rectangle, fill: Fill) -> Self {
+        let (across, down) = (tile.width / picture.width, tile.height / picture.height);
+        let visible = across.min(down) / across.max(down);
+        if fill == Fill::Cover && visible >= 1.0 - CROP_MAX {
+            let scale = across.max(down);
+            let (width, height) = (across / scale, down / scale); // one of them is 1, the other the visible share
+            let crop = Rectangle { x: (1.0 - width) / 2.0, y: (1.0 - height) / 2.0, width, height };
+            return Self { bounds: tile, crop, fills: true };
+        }
+        let scale = across.min(down);
+        let size = Size::new(picture.width * scale, picture.height * scale);
+        let bounds = Rectangle {
+            x: tile.x + (tile.width - size.width) / 2.0,
+            y: tile.y + (tile.height - size.height) / 2.0,
+            width: size.width,
+            height: size.height,
+        };
+        let crop = Rectangle { x: 0.0, y: 0.0, width: 1.0, height: 1.0 };
+        // Black beside it, unless the shapes agree to within a pixel or two.
+        let fills = tile.width - size.width < 2.0 && tile.height - size.height < 2.0;
+        Self { bounds, crop, fills }
+    }
+}
+
+impl Tile<'_> {
+    fn placement(&self, frame: &Frame, bounds: Rectangle) -> Placement {
+        let picture = Size::new(frame.width() as f32, frame.height() as f32);
+        Placement::new(picture, bounds, self.fill)
+    }
+
+    fn radius_of(&self, placement: &Placement) -> f32 {
+        if placement.fills { self.radius } else { 0.0 }
+    }
+}
+
+impl<Message> Widget<Message, iced::Theme, iced::Renderer> for Tile<'_> {
+    fn size(&self) -> Size<Length> {
+        Size::new(Length::Fill, Length::Fill)
+    }
+
+    fn tag(&self) -> tree::Tag {
+        tree::Tag::of::<State>()
+    }
+
+    fn state(&self) -> tree::State {
+        tree::State::new(State::default())
+    }
+
+    fn layout(
+        &mut self,
+        _tree: &mut Tree,
+        _renderer: &iced::Renderer,
+        limits: &layout::Limits,
+    ) -> layout::Node {
+        layout::atomic(limits, Length::Fill, Length::Fill)
+    }
+
+    fn update(
+        &mut self,
+        tree: &mut Tree,
+        event: &Event,
+        layout: Layout<'_>,
+        _cursor: mouse::Cursor,
+        renderer: &iced::Renderer,
+        _clipboard: &mut dyn Clipboard,
+        _shell: &mut Shell<'_, Message>,
+        _viewport: &Rectangle,
+    ) {
+        if !matches!(event, Event::Window(window::Event::RedrawRequested(_))) {
+            return;
+        }
+        let state = tree.state.downcast_mut::<State>();
+        let version = self.frames.version();
+        if version != state.version || state.frame.is_none() {
+            state.version = version;
+            state.frame = self.frames.latest();
+        }
+        if let (iced::Renderer::Secondary(_), Some(frame)) = (renderer, &state.frame) {
+            let placement = self.placement(frame, layout.bounds());
+            let look = software::Look {
+                version: state.version,
+                mirrored: self.mirrored,
+                radius: self.radius_of(&placement),
+                scale_factor: self.scale_factor,
+            };
+            state.software.prepare(frame, &placement, look);
+        }
+    }
+
+    fn draw(
+        &self,
+        tree: &Tree,
+        renderer: &mut iced::Renderer,
+        theme: &iced::Theme,
+        style: &renderer::Style,
+        layout: Layout<'_>,
+        cursor: mouse::Cursor,
+        viewport: &Rectangle,
+    ) {
+        let state = tree.state.downcast_ref::<State>();
+        let Some(frame) = &state.frame else {
+            return;
+        };
+        let placement = self.placement(frame, layout.bounds());
+        if !placement.fills {
+            let quad = renderer::Quad {
+                bounds: layout.bounds(),
+                border: border::rounded(self.radius),
+                ..renderer::Quad::default()
+            };
+            renderer.fill_quad(quad, Color::BLACK);
+        }
+        match renderer {
+            iced::Renderer::Primary(_) => {
+                // The shader widget draws for us: only it may reach the graphics card.
+                let node =
+                    layout::Node::new(placement.bounds.size()).move_to(placement.bounds.position());
+                let shader = Shader::<Message, _>::new(OnCard(self));
+                shader.draw(tree, renderer, theme, style, Layout::new(&node), cursor, viewport);
+            }
+            iced::Renderer::Secondary(_) => state.software.draw(renderer, viewport),
+        }
+    }
+}
+
+/// The tile on the graphics card.
+struct OnCard<'a>(&'a Tile<'a>);
+
+impl<Message> shader::Program<Message> for OnCard<'_> {
+    type State = State;
+    type Primitive = picture::Picture;
+
+    fn draw(&self, state: &State, _cursor: mouse::Cursor, bounds: Rectangle) -> picture::Picture {
+        let frame = state.frame.clone().expect("draw is only called when there is a frame");
+        let placement = self.0.placement(&frame, bounds);
+        picture::Picture {
+            tile: state.id,
+            version: state.version,
+            crop: placement.crop,
+            mirrored: self.0.mirrored,
+            radius: self.0.radius_of(&placement),
+            frame,
+        }
+    }
+}
+
+impl<'a, Message: 'a> From<Tile<'a>> for Element<'a, Message> {
+    fn from(tile: Tile<'a>) -> Self {
+        Element::new(tile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TILE: Rectangle = Rectangle { x: 10.0, y: 20.0, width: 160.0, height: 90.0 };
+
+    #[test]
+    fn a_picture_of_the_tiles_shape_is_seen_whole() {
+        let placement = Placement::new(Size::new(1280.0, 720.0), TILE, Fill::Cover);
+        assert_eq!(placement.bounds, TILE);
+        assert!((placement.crop.width - 1.0).abs() < 1e-6 && placement.fills);
+    }
+
+    #[test]
+    fn a_slightly_different_shape_is_cut_at_its_edges() {
+        let placement = Placement::new(Size::new(640.0, 480.0), TILE, Fill::Cover);
+        assert_eq!(placement.bounds, TILE);
+        assert!((placement.crop.height - 0.75).abs() < 1e-3);
+        assert!((placement.crop.y - 0.125).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_portrait_picture_and_a_screen_are_shown_whole() {
+        for (picture, fill) in
+            [(Size::new(720.0, 1280.0), Fill::Cover), (Size::new(1920.0, 1200.0), Fill::Contain)]
+        {
+            let placement = Placement::new(picture, TILE, fill);
+            assert_eq!(placement.crop.size(), Size::new(1.0, 1.0));
+            assert!(!placement.fills && placement.bounds.width < TILE.width);
+            assert!((placement.bounds.center_x() - TILE.center_x()).abs() < 0.01);
+        }
+    }
+}
