@@ -5,14 +5,20 @@
 
 pub mod call;
 pub mod cli;
+pub mod clock;
 pub mod headless;
+pub mod i18n;
+pub mod icon;
+pub mod screen;
 pub mod settings;
+pub mod theme;
+pub mod widget;
+pub mod window;
 
 /// Opens the window and returns when it is closed.
 ///
 /// # Errors
 /// When no window can be opened.
 pub fn run(start: cli::Start) -> anyhow::Result<()> {
-    drop(start);
-    anyhow::bail!("this version has no window; use --headless")
+    Ok(window::run(start)?)
 }
