@@ -34,8 +34,11 @@ pub mod event;
 pub mod invite;
 pub mod media;
 pub mod passphrase;
+mod rtp;
+mod seal;
 pub mod session;
 pub mod stats;
+mod tls;
 
 pub use address::{Fingerprint, InvalidAddress, InvalidFingerprint, ServerUrl};
 pub use event::{
