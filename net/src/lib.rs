@@ -33,6 +33,7 @@ pub mod address;
 pub mod event;
 pub mod invite;
 pub mod media;
+mod mesh;
 pub mod passphrase;
 mod rtp;
 mod seal;

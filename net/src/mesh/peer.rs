@@ -1,0 +1,409 @@
+//! One peer: perfect negotiation, with patience for clients that keep silent.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use wire::{ClientMessage, UserId, limits};
+
+use super::{Described, Link, Op, Output};
+use crate::event::PeerState;
+
+/// How long the higher id waits for the first offer of the lower.
+const FIRST_OFFER: Duration = Duration::from_millis(2_500);
+/// Pause between an answer and an own offer: an old web client overhears an offer that follows
+/// within about 300 ms.
+const AFTER_ANSWER: Duration = Duration::from_millis(500);
+/// How long an offer may stay unanswered before it is made again; doubles with each attempt.
+const UNANSWERED: Duration = Duration::from_millis(2_500);
+/// The longest it grows.
+const UNANSWERED_MAX: Duration = Duration::from_secs(20);
+/// Pause after something went wrong on our own side, or with what the peer sent.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// A connection that is silent for so long gets new paths, by the lower id.
+const SILENCE: Duration = Duration::from_secs(3);
+/// So much later the higher id takes it into its own hands.
+const POLITE_EXTRA: Duration = Duration::from_secs(3);
+/// Pause between two searches for new paths.
+const BETWEEN_RESTARTS: Duration = Duration::from_secs(6);
+/// Searches in a row without success before the connection counts as failed. A later offer of
+/// the peer revives it.
+const RESTARTS: u32 = 5;
+/// Own offers in a row that left something open: then the peer does not want it.
+const FRUITLESS: u32 = 4;
+/// Offers and answers of the peer that wait for the current step; more are dropped.
+const WAITING: usize = 16;
+/// Candidates that wait for the peer's first description; more are dropped.
+const CANDIDATES: usize = 64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Offer,
+    AcceptOffer,
+    AcceptAnswer,
+}
+
+#[derive(Debug)]
+enum Remote {
+    Offer(String),
+    Answer(String),
+}
+
+/// Everything about one peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    generation: u64,
+    /// The higher id gives way.
+    polite: bool,
+    missing_since: Option<Instant>,
+    /// The step under way.
+    running: Option<Step>,
+    waiting: VecDeque<Remote>,
+    /// Our offer is out, since then.
+    offered_at: Option<Instant>,
+    /// Own offers in a row without an answer.
+    unanswered: u32,
+    /// Own offers in a row that were answered and left something open.
+    fruitless: u32,
+    /// There is something to offer, but not before.
+    offer_wanted: Option<Instant>,
+    restart_wanted: bool,
+    /// A description of the peer was, or is being, applied.
+    described: bool,
+    candidates: Vec<String>,
+    link: Link,
+    link_since: Instant,
+    ever_connected: bool,
+    restarts: u32,
+    state: PeerState,
+    bad_signals: u64,
+}
+
+impl Peer {
+    /// Opens the connection.
+    pub(super) fn open(
+        id: &UserId,
+        generation: u64,
+        own: &UserId,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) -> Self {
+        let polite = own > id;
+        let peer = Self {
+            generation,
+            polite,
+            missing_since: None,
+            running: None,
+            waiting: VecDeque::new(),
+            offered_at: None,
+            unanswered: 0,
+            fruitless: 0,
+            offer_wanted: Some(if polite { now + FIRST_OFFER } else { now }),
+            restart_wanted: false,
+            described: false,
+            candidates: Vec::new(),
+            link: Link::Connecting,
+            link_since: now,
+            ever_connected: false,
+            restarts: 0,
+            state: PeerState::Connecting,
+            bad_signals: 0,
+        };
+        out.push(Output::Open { peer: id.clone(), generation, creates_channel: !polite });
+        out.push(Output::State { peer: id.clone(), state: PeerState::Connecting });
+        peer
+    }
+
+    /// Begins anew with a fresh connection.
+    pub(super) fn reopen(
+        &mut self,
+        id: &UserId,
+        generation: u64,
+        own: &UserId,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        let (bad_signals, missing_since) = (self.bad_signals, self.missing_since);
+        *self = Self { bad_signals, missing_since, ..Self::open(id, generation, own, now, out) };
+    }
+
+    pub(super) fn close(self, id: &UserId, out: &mut Vec<Output>) {
+        if self.link != Link::Gone {
+            out.push(Output::Close { peer: id.clone(), generation: self.generation });
+        }
+        out.push(Output::State { peer: id.clone(), state: PeerState::Closed });
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(super) fn state(&self) -> PeerState {
+        self.state
+    }
+
+    pub(super) fn bad_signals(&self) -> u64 {
+        self.bad_signals
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.link == Link::Gone
+    }
+
+    pub(super) fn set_present(&mut self, present: bool, now: Instant) {
+        self.missing_since = if present { None } else { self.missing_since.or(Some(now)) };
+    }
+
+    /// From when on it counts as gone from the room, if it is missing.
+    pub(super) fn left_at(&self, recovering_until: Option<Instant>) -> Option<Instant> {
+        let left = self.missing_since? + limits::ROSTER_GRACE;
+        // It may just not have found back to the server; its connection knows better.
+        let recovering = recovering_until.filter(|_| self.link == Link::Connected);
+        Some(recovering.map_or(left, |until| left.max(until)))
+    }
+
+    /// When something is due without a further input.
+    pub(super) fn deadline(
+        &self,
+        online: bool,
+        recovering_until: Option<Instant>,
+    ) -> Option<Instant> {
+        let left = self.left_at(recovering_until);
+        if !online || self.running.is_some() || self.is_gone() {
+            return left;
+        }
+        let offer = match self.offered_at {
+            Some(_) => self.answer_due(),
+            None => self.offer_wanted,
+        };
+        [left, offer, self.restart_due()].into_iter().flatten().min()
+    }
+
+    pub(super) fn wants_offer(&mut self, now: Instant) {
+        self.fruitless = 0;
+        self.offer_wanted.get_or_insert(now);
+    }
+
+    /// The server is back: whatever was under way may have been lost.
+    pub(super) fn on_online(&mut self, now: Instant) {
+        if self.offered_at.take().is_some() {
+            self.unanswered = 0;
+            self.offered_at = now.checked_sub(UNANSWERED);
+        }
+    }
+
+    pub(super) fn on_offer(&mut self, sdp: String) {
+        self.queue(Remote::Offer(sdp));
+    }
+
+    pub(super) fn on_answer(&mut self, sdp: String) {
+        self.queue(Remote::Answer(sdp));
+    }
+
+    fn queue(&mut self, remote: Remote) {
+        if self.waiting.len() < WAITING {
+            self.waiting.push_back(remote);
+        } else {
+            self.bad_signals += 1;
+        }
+    }
+
+    pub(super) fn on_candidate(&mut self, id: &UserId, candidate: String, out: &mut Vec<Output>) {
+        if self.is_gone() {
+            return;
+        }
+        if self.described {
+            self.run_candidate(id, candidate, out);
+        } else if self.candidates.len() < CANDIDATES {
+            self.candidates.push(candidate);
+        } else {
+            self.bad_signals += 1;
+        }
+    }
+
+    fn run_candidate(&self, id: &UserId, candidate: String, out: &mut Vec<Output>) {
+        let op = Op::Candidate(candidate);
+        out.push(Output::Run { peer: id.clone(), generation: self.generation, op });
+    }
+
+    pub(super) fn on_done(
+        &mut self,
+        id: &UserId,
+        result: Result<Described, ()>,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(step) = self.running.take() else { return };
+        match (step, result) {
+            (Step::Offer, Ok(described)) => {
+                self.offered_at = Some(now);
+                // The polite side takes this offer back at once; nobody needs to see it.
+                let yields = self.polite
+                    && self.waiting.iter().any(|remote| matches!(remote, Remote::Offer(_)));
+                if !yields {
+                    let message = ClientMessage::Offer { sdp: described.sdp, to: id.clone() };
+                    out.push(Output::Send(message));
+                }
+            }
+            (Step::AcceptOffer, Ok(described)) => {
+                let message = ClientMessage::Answer { sdp: described.sdp, to: id.clone() };
+                out.push(Output::Send(message));
+                self.unanswered = 0;
+                self.negotiated(described.incomplete, now);
+            }
+            (Step::AcceptAnswer, Ok(described)) => {
+                self.offered_at = None;
+                self.unanswered = 0;
+                self.fruitless = if described.incomplete { self.fruitless + 1 } else { 0 };
+                self.negotiated(described.incomplete, now);
+            }
+            (Step::Offer, Err(())) => {
+                self.offered_at = None;
+                self.unanswered += 1;
+                self.retry(now);
+            }
+            (Step::AcceptOffer, Err(())) => {
+                self.bad_signals += 1;
+                self.retry(now);
+            }
+            (Step::AcceptAnswer, Err(())) => {
+                self.bad_signals += 1;
+                self.unanswered += 1;
+                self.retry(now);
+            }
+        }
+    }
+
+    fn negotiated(&mut self, incomplete: bool, now: Instant) {
+        if incomplete && self.fruitless < FRUITLESS {
+            self.offer_wanted.get_or_insert(now);
+        }
+        // Whatever we want next, the peer has a moment to settle.
+        self.offer_wanted = self.offer_wanted.map(|wanted| wanted.max(now + AFTER_ANSWER));
+    }
+
+    fn retry(&mut self, now: Instant) {
+        let pause = AFTER_FAILURE * 2_u32.saturating_pow(self.unanswered.min(5));
+        self.offer_wanted = Some(now + pause);
+    }
+
+    pub(super) fn on_link(
+        &mut self,
+        id: &UserId,
+        link: Link,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        if self.link != link {
+            self.link = link;
+            self.link_since = now;
+        }
+        if link == Link::Connected {
+            self.ever_connected = true;
+            self.restarts = 0;
+        }
+        self.report(id, out);
+    }
+
+    fn report(&mut self, id: &UserId, out: &mut Vec<Output>) {
+        let state = match self.link {
+            Link::Connected => PeerState::Connected,
+            Link::Gone => PeerState::Failed,
+            Link::Failed if self.restarts >= RESTARTS => PeerState::Failed,
+            _ if self.ever_connected => PeerState::Reconnecting,
+            _ => PeerState::Connecting,
+        };
+        if self.state != state {
+            self.state = state;
+            out.push(Output::State { peer: id.clone(), state });
+        }
+    }
+
+    /// When our offer counts as overheard.
+    fn answer_due(&self) -> Option<Instant> {
+        let patience = UNANSWERED * 2_u32.saturating_pow(self.unanswered.min(8));
+        Some(self.offered_at? + patience.min(UNANSWERED_MAX))
+    }
+
+    /// When to look for new paths.
+    fn restart_due(&self) -> Option<Instant> {
+        let patience = match self.link {
+            Link::Disconnected => SILENCE,
+            Link::Failed => Duration::ZERO,
+            _ => return None,
+        };
+        if self.restarts >= RESTARTS || self.restart_wanted {
+            return None;
+        }
+        let extra = if self.polite { POLITE_EXTRA } else { Duration::ZERO };
+        Some(self.link_since + patience + extra + BETWEEN_RESTARTS * self.restarts)
+    }
+
+    /// Begins the next step, if one is due.
+    pub(super) fn pump(&mut self, id: &UserId, online: bool, now: Instant, out: &mut Vec<Output>) {
+        if self.is_gone() {
+            return;
+        }
+        if online && self.restart_due().is_some_and(|due| now >= due) {
+            self.restarts += 1;
+            self.restart_wanted = true;
+            self.offer_wanted.get_or_insert(now);
+            self.report(id, out);
+        }
+        while self.running.is_none() {
+            match self.waiting.pop_front() {
+                Some(Remote::Offer(sdp)) => self.accept_offer(id, sdp, out),
+                Some(Remote::Answer(sdp)) => self.accept_answer(id, sdp, out),
+                None => break,
+            }
+        }
+        if self.running.is_some() || !online {
+            return;
+        }
+        if self.offered_at.is_some() {
+            if self.answer_due().is_some_and(|due| now >= due) {
+                self.unanswered += 1;
+                self.offer(id, true, out);
+            }
+        } else if self.offer_wanted.is_some_and(|wanted| now >= wanted) {
+            self.offer(id, false, out);
+        }
+    }
+
+    fn offer(&mut self, id: &UserId, rollback: bool, out: &mut Vec<Output>) {
+        self.offer_wanted = None;
+        // An offer that is made again keeps what it was for.
+        let restart = std::mem::take(&mut self.restart_wanted);
+        self.run(id, Step::Offer, Op::Offer { rollback, restart }, out);
+    }
+
+    fn accept_offer(&mut self, id: &UserId, sdp: String, out: &mut Vec<Output>) {
+        let collision = self.offered_at.is_some();
+        if collision && !self.polite {
+            return; // Ours counts; the peer takes its own back and answers.
+        }
+        self.offered_at = None;
+        self.offer_wanted = None;
+        self.run(id, Step::AcceptOffer, Op::AcceptOffer { sdp, rollback: collision }, out);
+        self.flush_candidates(id, out);
+    }
+
+    fn accept_answer(&mut self, id: &UserId, sdp: String, out: &mut Vec<Output>) {
+        if self.offered_at.is_none() {
+            return; // To an offer that was taken back.
+        }
+        self.run(id, Step::AcceptAnswer, Op::AcceptAnswer { sdp }, out);
+        self.flush_candidates(id, out);
+    }
+
+    fn run(&mut self, id: &UserId, step: Step, op: Op, out: &mut Vec<Output>) {
+        self.running = Some(step);
+        out.push(Output::Run { peer: id.clone(), generation: self.generation, op });
+    }
+
+    fn flush_candidates(&mut self, id: &UserId, out: &mut Vec<Output>) {
+        self.described = true;
+        for candidate in std::mem::take(&mut self.candidates) {
+            self.run_candidate(id, candidate, out);
+        }
+    }
+}
