@@ -40,6 +40,7 @@ mod seal;
 pub mod session;
 pub mod stats;
 mod tls;
+mod transfer;
 
 pub use address::{Fingerprint, InvalidAddress, InvalidFingerprint, ServerUrl};
 pub use event::{
