@@ -1,5 +1,7 @@
 //! Encoded pictures and sound on their way between the codecs and the peers.
 
+pub(crate) mod out;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,6 +10,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use wire::UserId;
+
+use out::Router;
 
 /// What a track shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -156,24 +160,29 @@ pub struct RemoteTrack {
 /// The way out for encoded frames; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct MediaOut {
-    _inner: Arc<()>,
+    router: Arc<Router>,
 }
 
 impl MediaOut {
+    pub(crate) fn new(router: Arc<Router>) -> Self {
+        Self { router }
+    }
+
     /// Hands over one frame for all peers.
     ///
-    /// Video waits for a place in a short queue, so that an encoder that is too fast is held up.
-    /// Audio never waits: when its queue is full the oldest packet is lost, and counted. Frames of
-    /// a source that nobody wants, and all frames after the session's end, are dropped silently.
+    /// Video waits, a tenth of a second at most, when no peer's queue has a place, so that an
+    /// encoder that is too fast is held up; a peer whose queue is full while others have room
+    /// loses the frame. Audio never waits: when a peer's queue is full the oldest packet is lost.
+    /// Both are counted. Frames of a source that nobody wants, and all frames after the session's
+    /// end, are dropped silently.
     pub async fn send(&self, source: Source, frame: EncodedFrame) {
-        drop((source, frame));
+        self.router.send(source, frame).await;
     }
 
     /// Whether there is anybody to encode this source for: it is published and a peer is
     /// connected. Encoders pause while it is false.
     #[must_use]
     pub fn wanted(&self, source: Source) -> bool {
-        let _ = source;
-        false
+        self.router.wanted(source)
     }
 }

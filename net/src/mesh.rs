@@ -91,8 +91,8 @@ pub(crate) enum Input {
     LocalCandidate { peer: UserId, generation: u64, candidate: String },
     /// A connection changed.
     Link { peer: UserId, generation: u64, link: Link },
-    /// We show something new, which has to be negotiated with everybody.
-    Changed,
+    /// A connection got something new that has to be negotiated.
+    Changed { peer: UserId, generation: u64 },
     /// The server is there, or is not.
     Online(bool),
     /// Time has passed.
@@ -206,9 +206,8 @@ impl Mesh {
             Input::Link { peer: id, generation, link } => {
                 self.of(&id, generation, now, out, |peer, out| peer.on_link(&id, link, now, out));
             }
-            Input::Changed => {
-                self.peers.values_mut().for_each(|peer| peer.wants_offer(now));
-                self.tick(now, out);
+            Input::Changed { peer: id, generation } => {
+                self.of(&id, generation, now, out, |peer, _| peer.wants_offer(now));
             }
             Input::Online(online) => {
                 if online && !self.online {

@@ -211,7 +211,10 @@ mod tests {
     }
 
     fn hex(text: &str) -> Vec<u8> {
-        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+        (0..text.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
+            .collect()
     }
 
     fn seal_for(raw: &str, passphrase: &str) -> ChatSeal {
@@ -251,7 +254,11 @@ mod tests {
             assert_eq!(opened.text, vector.plaintext);
             assert_eq!(
                 opened.protection,
-                if vector.passphrase.is_some() { Protection::Sealed } else { Protection::RoomKeyOnly }
+                if vector.passphrase.is_some() {
+                    Protection::Sealed
+                } else {
+                    Protection::RoomKeyOnly
+                }
             );
             assert_eq!(
                 seal.open_from(&vector.wire, "somebody else"),
@@ -276,7 +283,8 @@ mod tests {
     #[test]
     fn rubbish_behind_the_prefix_is_told_apart_from_a_wrong_key() {
         let open = |text: &str| cheap("p:", 1).open(text, &user("a")).unwrap_err();
-        for text in ["p:", "p:{}", "p:[1]", "p:null", r#"p:{"v":1,"alg":"AES-GCM","iv":"AA","content":""}"#]
+        for text in
+            ["p:", "p:{}", "p:[1]", "p:null", r#"p:{"v":1,"alg":"AES-GCM","iv":"AA","content":""}"#]
         {
             assert_eq!(open(text), UnreadableReason::Malformed, "{text}");
         }

@@ -1,21 +1,44 @@
 //! One meeting that we are in.
 
+mod actor;
+mod chat;
+mod images;
+mod key_frames;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::mpsc;
-use wire::{InvalidId, RawRoomId, UserId};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wire::{InvalidId, RawRoomId, UserId, limits};
 
 use crate::address::{Fingerprint, ServerUrl};
-use crate::event::{Command, Event};
-use crate::media::MediaOut;
+use crate::event::{Command, Event, ServerLink};
+use crate::media::out::Router;
+use crate::media::{MediaOut, Source};
 use crate::passphrase::Passphrase;
+use crate::peer::Streams;
+use crate::seal::ChatSeal;
+use crate::signal::Signal;
+use crate::signal::http::Server;
+use actor::{Actor, Ears, Parts};
 
 /// Commands that wait for the session; more are [`Busy`]. The session takes them at once, so a
 /// full queue means that the computer stands still.
 const COMMANDS: usize = 64;
 /// Events that wait for the caller. When it is full, the session stops reading the socket.
 const EVENTS: usize = 256;
+/// What the peers' connections tell and the session has not read yet. When it is full, they wait;
+/// media flows on.
+const FROM_PEERS: usize = 256;
+/// Wishes for key frames that were not read yet. When it is full, further ones are lost; peers
+/// repeat theirs.
+const KEY_FRAMES: usize = 16;
+/// How long leaving may take.
+const LEAVING: Duration = Duration::from_secs(3);
 
 /// What it takes to join.
 #[derive(Debug, Clone)]
@@ -100,7 +123,7 @@ pub enum JoinError {
 pub struct Busy;
 
 /// A meeting that we are in. Dropping it leaves: goodbye to the server, peers closed within two
-/// seconds, in the background. [`Session::leave`] does the same and waits.
+/// seconds, in the background; [`Event::Left`] follows. [`Session::leave`] does the same and waits.
 #[derive(Debug)]
 pub struct Session {
     user: UserId,
@@ -108,10 +131,12 @@ pub struct Session {
     room: RawRoomId,
     commands: mpsc::Sender<Command>,
     media: MediaOut,
+    closing: CancellationToken,
+    task: Option<JoinHandle<()>>,
 }
 
 impl Session {
-    /// Our id.
+    /// The id we joined with; [`Event::Joined`] tells a later one.
     #[must_use]
     pub fn user(&self) -> &UserId {
         &self.user
@@ -143,19 +168,83 @@ impl Session {
         self.media.clone()
     }
 
-    /// Leaves and waits until the server was told and the peers are closed, two seconds at most.
-    pub async fn leave(self) {
-        self.commands.send(Command::Leave).await.ok();
-        self.commands.closed().await;
+    /// Leaves and waits until the server was told and the peers are closed, three seconds at most.
+    pub async fn leave(mut self) {
+        self.closing.cancel();
+        if let Some(task) = self.task.take() {
+            tokio::time::timeout(LEAVING, task).await.ok();
+        }
     }
 }
 
-/// Signs in, joins the room and starts the session on the runtime that calls this.
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
+/// Signs in, joins the room and starts the session on the runtime that calls this. The first
+/// event is [`Event::Joined`].
 ///
 /// # Errors
 /// [`JoinError`]; nothing is left running then.
 pub async fn join(config: JoinConfig) -> Result<(Session, mpsc::Receiver<Event>), JoinError> {
-    let server = config.server.origin();
-    let _ = (COMMANDS, EVENTS, Arc::new(()));
-    Err(JoinError::Unreachable { server, reason: "not wired up yet".to_owned() })
+    let JoinConfig { server, fingerprint, room: raw_room, name, passphrase, publish } = config;
+    let name = name.trim().to_owned();
+    if name.chars().count() > limits::USERNAME_CHARS {
+        return Err(JoinError::NameTooLong);
+    }
+    let server = Server::new(server, fingerprint)?;
+    let (deployment, account) =
+        futures_util::try_join!(server.client_config(), server.sign_in(&name))?;
+    let room = raw_room.on_the_wire(&deployment.room_prefix)?;
+
+    // The key takes a while and nobody needs it yet: it is derived while we connect.
+    let key = {
+        let (raw_room, room, prefix) = (raw_room.clone(), room.clone(), deployment.wire_prefix);
+        let derive = move || ChatSeal::derive(&raw_room, room, prefix, &passphrase);
+        tokio::task::spawn_blocking(derive)
+    };
+    let socket = server.connect(&account.access_token).await?;
+    let (socket, said) = server.join(socket, &room).await?;
+    let loopback = server.is_loopback();
+    let (user, shown_name) = (account.user_id.clone(), account.username.clone());
+    let signal = Signal::start(server, socket, account, name, room);
+
+    let (commands, command_inbox) = mpsc::channel(COMMANDS);
+    let (events, event_inbox) = mpsc::channel(EVENTS);
+    let (to_session, from_peers) = mpsc::channel(FROM_PEERS);
+    let (wishes, key_frames) = mpsc::channel(KEY_FRAMES);
+    let closing = CancellationToken::new();
+    let router = Arc::new(Router::new(wishes));
+    router.publish(Source::Microphone, publish.microphone);
+    router.publish(Source::Camera, publish.camera);
+    let joined =
+        Event::Joined { user: user.clone(), name: shown_name.clone(), room: raw_room.clone() };
+    for event in [joined, Event::Server(ServerLink::Connected)] {
+        events.try_send(event).expect("a new queue has room for two");
+    }
+    let actor = Actor::new(Parts {
+        user: user.clone(),
+        room: raw_room.clone(),
+        signal,
+        router: Arc::clone(&router),
+        events,
+        to_session,
+        label: deployment.file_channel_label,
+        loopback,
+        streams: Streams { camera: stream_name(), screen: stream_name() },
+        closing: closing.clone(),
+    });
+    let ears =
+        Ears { commands: command_inbox, from_peers, key_frames, closing: closing.clone(), key };
+    let task = Some(tokio::spawn(actor.run(ears, said)));
+    let media = MediaOut::new(router);
+    let session =
+        Session { user, name: shown_name, room: raw_room, commands, media, closing, task };
+    Ok((session, event_inbox))
+}
+
+fn stream_name() -> String {
+    Uuid::new_v4().to_string()
 }

@@ -27,7 +27,6 @@ const DECLARED: [&str; 6] = ["", "image/png", "image/jpeg", "image/jpg", "image/
 pub(crate) struct Outgoing {
     pub(crate) id: TransferId,
     pub(crate) bytes: Bytes,
-    pub(crate) sha256: [u8; 32],
     pub(crate) cancelled: CancellationToken,
     name: String,
     mime: &'static str,
@@ -44,9 +43,8 @@ impl Outgoing {
             return Err(format!("the image is larger than {megabytes} MB"));
         }
         let mime = inspect(&bytes)?;
-        let sha256 = Sha256::digest(&bytes).into();
         let name = plain_name(name);
-        Ok(Self { id, bytes, sha256, cancelled: CancellationToken::new(), name, mime })
+        Ok(Self { id, bytes, cancelled: CancellationToken::new(), name, mime })
     }
 
     /// The message in front of the slices.
@@ -284,7 +282,8 @@ mod tests {
             panic!("not complete: {got:?}");
         };
         assert_eq!((id, name.as_str(), mime), (sent.id, "a.png", "image/png"));
-        assert_eq!((bytes, sha256), (sent.bytes, sent.sha256));
+        assert_eq!(sha256, *Sha256::digest(&bytes));
+        assert_eq!(bytes, sent.bytes);
     }
 
     #[test]
@@ -339,7 +338,9 @@ mod tests {
         incoming.expire(now + STALLED / 2, &mut got);
         assert_eq!(failures(&got), 1);
         incoming.expire(now + STALLED, &mut got);
-        assert!(matches!(got.last(), Some(Got::Failed { id, tell: true, .. }) if id.as_str() == "y"));
+        assert!(
+            matches!(got.last(), Some(Got::Failed { id, tell: true, .. }) if id.as_str() == "y")
+        );
     }
 
     #[test]

@@ -286,13 +286,7 @@ impl Peer {
         self.offer_wanted = Some(now + pause);
     }
 
-    pub(super) fn on_link(
-        &mut self,
-        id: &UserId,
-        link: Link,
-        now: Instant,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn on_link(&mut self, id: &UserId, link: Link, now: Instant, out: &mut Vec<Output>) {
         if self.link != link {
             self.link = link;
             self.link_since = now;

@@ -138,8 +138,7 @@ impl World {
     }
 
     fn announce(&mut self) {
-        let members: Vec<Member> =
-            self.clients.keys().map(|id| member(id.as_str())).collect();
+        let members: Vec<Member> = self.clients.keys().map(|id| member(id.as_str())).collect();
         for to in self.clients.keys().cloned().collect::<Vec<_>>() {
             self.send(&user("server"), &to, Input::Roster(members.clone()));
         }
@@ -229,6 +228,13 @@ impl World {
         }
     }
 
+    /// A client shows something new to everybody.
+    fn changed(&mut self, id: &UserId) {
+        for (peer, generation) in self.clients[id].engines.keys().cloned().collect::<Vec<_>>() {
+            self.input(id, Input::Changed { peer, generation });
+        }
+    }
+
     fn run_for(&mut self, duration: Duration) {
         let end = self.now + duration;
         while let Some(entry) = self.happenings.first_entry() {
@@ -284,7 +290,7 @@ fn eight_people_with_changes_all_the_time_end_up_complete() {
             let id = world.clients.keys().nth(index).unwrap().clone();
             let client = world.clients.get_mut(&id).unwrap();
             client.engines.values_mut().for_each(|engine| engine.shows += 1);
-            world.input(&id, Input::Changed);
+            world.changed(&id);
             let pause = Duration::from_millis(world.random.below(600));
             world.run_for(pause);
         }
@@ -377,9 +383,8 @@ fn a_ninth_peer_is_left_out_and_enters_when_there_is_room() {
     let mut members: Vec<Member> = ids.iter().map(|id| member(id)).collect();
     members.push(member("b")); // Several sockets of one user.
     mesh.handle(Input::Roster(members.clone()), start, &mut out);
-    let opened = |out: &[Output]| {
-        out.iter().filter(|output| matches!(output, Output::Open { .. })).count()
-    };
+    let opened =
+        |out: &[Output]| out.iter().filter(|output| matches!(output, Output::Open { .. })).count();
     assert_eq!(opened(&out), 8);
     assert!(out.contains(&Output::Full { left_out: 1 }));
     assert_eq!(mesh.roster().len(), 9);
@@ -465,7 +470,7 @@ fn a_connection_that_broke_down_is_opened_anew_by_the_peers_next_offer() {
     world.input(&user("b"), Input::Link { peer: user("a"), generation, link: Link::Gone });
     world.clients.get_mut(&user("b")).unwrap().engines.clear();
     assert_eq!(world.clients[&user("b")].states[&user("a")], PeerState::Failed);
-    world.input(&user("a"), Input::Changed);
+    world.changed(&user("a"));
     world.run_for(Duration::from_secs(10));
     world.assert_complete(13);
 }

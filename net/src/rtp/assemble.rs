@@ -40,10 +40,6 @@ impl Assembler {
         Self { format, partial: None, needs_key: true, torn: false, dropped: 0 }
     }
 
-    pub(crate) fn format(&self) -> Format {
-        self.format
-    }
-
     /// Whether the decoder is stuck without a key frame.
     pub(crate) fn needs_key(&self) -> bool {
         self.needs_key
@@ -116,7 +112,9 @@ impl Assembler {
     }
 
     fn append(&mut self, how: impl FnOnce(&mut Partial) -> bool) -> bool {
-        self.partial.as_mut().is_none_or(|partial| how(partial) && partial.data.len() <= FRAME_BYTES)
+        self.partial
+            .as_mut()
+            .is_none_or(|partial| how(partial) && partial.data.len() <= FRAME_BYTES)
     }
 
     fn finish(&mut self) -> Option<Frame> {
@@ -214,8 +212,12 @@ mod tests {
 
     #[test]
     fn after_a_loss_it_waits_for_a_key_frame() {
-        let sent =
-            [vp8_frame(true, 5_000), vp8_frame(false, 5_000), vp8_frame(false, 100), vp8_frame(true, 100)];
+        let sent = [
+            vp8_frame(true, 5_000),
+            vp8_frame(false, 5_000),
+            vp8_frame(false, 100),
+            vp8_frame(true, 100),
+        ];
         let mut input: Vec<_> = packets(&sent).into_iter().map(Ordered::Packet).collect();
         input[6] = Ordered::Gap(1);
         let (frames, assembler) = run(input.clone());

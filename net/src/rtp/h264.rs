@@ -75,12 +75,7 @@ fn aggregate(mut body: &[u8], unit: &mut BytesMut, seen: &mut Seen) -> Result<()
     Ok(())
 }
 
-fn part(
-    indicator: u8,
-    body: &[u8],
-    unit: &mut BytesMut,
-    seen: &mut Seen,
-) -> Result<(), Damaged> {
+fn part(indicator: u8, body: &[u8], unit: &mut BytesMut, seen: &mut Seen) -> Result<(), Damaged> {
     let (&header, slice) = body.split_first().ok_or(Damaged)?;
     let starts = header & FU_START != 0;
     if starts == seen.fragment {

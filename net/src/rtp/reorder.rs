@@ -146,7 +146,10 @@ mod tests {
 
     #[test]
     fn a_sender_that_begins_anew_is_followed() {
-        check(&[100, 101, 40_000, 40_001], &[Some(100), Some(101), None, None, Some(40_000), Some(40_001)]);
+        check(
+            &[100, 101, 40_000, 40_001],
+            &[Some(100), Some(101), None, None, Some(40_000), Some(40_001)],
+        );
     }
 
     #[test]

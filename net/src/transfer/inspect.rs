@@ -82,7 +82,8 @@ fn webp(bytes: &[u8]) -> Size {
             if data.get(3..6)? != [0x9D, 0x01, 0x2A] {
                 return None;
             }
-            let side = |at| short(data, at).map(|side| u32::from(u16::from_le_bytes(side) & 0x3FFF));
+            let side =
+                |at| short(data, at).map(|side| u32::from(u16::from_le_bytes(side) & 0x3FFF));
             Some((side(6)?, side(8)?))
         }
         b"VP8L" => {
