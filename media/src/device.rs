@@ -1,6 +1,7 @@
 //! What this computer has: cameras, microphones, speakers and screens, by name.
 
 use crate::audio::device::{Kind, list};
+use crate::video;
 
 /// A device that can be chosen by its `name`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub struct Device {
 /// The cameras that can be opened, in the system's order. Takes up to a second: not for the
 /// window's thread.
 pub fn cameras() -> Vec<Device> {
-    Vec::new()
+    video::device::list()
 }
 
 /// The microphones. Takes up to a second: not for the window's thread.
@@ -30,5 +31,5 @@ pub fn speakers() -> Vec<Device> {
 
 /// The screens that can be shared. Takes up to a second: not for the window's thread.
 pub fn screens() -> Vec<Device> {
-    Vec::new()
+    video::screen::list()
 }

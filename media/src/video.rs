@@ -3,8 +3,11 @@
 pub mod camera;
 pub(crate) mod convert;
 pub mod decode;
+pub(crate) mod device;
 pub mod encode;
 mod fake;
+mod file;
+mod grab;
 pub mod screen;
 mod vpx;
 
@@ -26,11 +29,26 @@ pub enum VideoCodec {
     Av1,
 }
 
-/// Keeps FFmpeg from writing its own remarks to standard error: damaged packets are every day's
-/// bread in a call, and each would be a line.
+/// The largest size of the shape `width` × `height` within `max_width` × `max_height`, never
+/// larger than it was; with even sides if it had to shrink.
+pub(crate) fn fit(width: u32, height: u32, max_width: u32, max_height: u32) -> (u32, u32) {
+    if width <= max_width && height <= max_height {
+        return (width, height);
+    }
+    let scale =
+        (f64::from(max_width) / f64::from(width)).min(f64::from(max_height) / f64::from(height));
+    let side = |side: u32| ((f64::from(side) * scale).round() as u32 & !1).max(2);
+    (side(width), side(height))
+}
+
+/// Makes FFmpeg ready, and keeps it from writing its own remarks to standard error: damaged packets
+/// are every day's bread in a call, and each would be a line.
 pub(crate) fn quiet_ffmpeg() {
     static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Fatal));
+    ONCE.call_once(|| {
+        ffmpeg_next::device::register_all();
+        ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Fatal);
+    });
 }
 
 /// How alike two pictures of the same size are: peak signal-to-noise ratio of the luma, in dB;
@@ -46,4 +64,18 @@ pub fn psnr(one: &crate::Frame, other: &crate::Frame) -> f64 {
     let sum: u64 = rows.map(|(a, b)| a.iter().zip(b).map(square).sum::<u64>()).sum();
     let mean = sum as f64 / f64::from(one.width()) / f64::from(one.height());
     10.0 * (255.0 * 255.0 / mean).log10()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_shrink_to_fit_and_keep_their_shape() {
+        assert_eq!(fit(640, 480, 1280, 720), (640, 480));
+        assert_eq!(fit(1920, 1080, 1280, 720), (1280, 720));
+        assert_eq!(fit(1080, 1920, 1280, 720), (404, 720));
+        assert_eq!(fit(4096, 2, 1280, 720), (1280, 2));
+        assert_eq!(fit(641, 481, 1280, 720), (641, 481));
+    }
 }

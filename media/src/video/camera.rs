@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::video::MAX_SIDE;
+use crate::video::device::DeviceCamera;
 use crate::video::fake::PatternCamera;
+use crate::video::file::FileCamera;
 use crate::worker::{Stop, Worker};
 use crate::{Frame, Slot, VideoSource};
 
@@ -198,7 +200,9 @@ fn open(
     match source {
         VideoSource::Pattern => Ok(Box::new(PatternCamera::new(format, label))),
         VideoSource::None => Err(Problem("There is no camera.".into())),
-        _ => Err(Problem("No camera was found.".into())),
+        VideoSource::File(path) => Ok(Box::new(FileCamera::open(path, format)?)),
+        VideoSource::Default => Ok(Box::new(DeviceCamera::open(None, format)?)),
+        VideoSource::Named(name) => Ok(Box::new(DeviceCamera::open(Some(name), format)?)),
     }
 }
 

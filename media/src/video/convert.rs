@@ -48,10 +48,9 @@ pub(crate) struct Packed<'a> {
 pub(crate) enum PackedFormat {
     Yuyv,
     Nv12,
-    I420,
     Rgb,
+    Bgr,
     Rgba,
-    Bgra,
     Grey,
 }
 
@@ -60,10 +59,9 @@ impl PackedFormat {
         match self {
             Self::Yuyv => Pixel::YUYV422,
             Self::Nv12 => Pixel::NV12,
-            Self::I420 => Pixel::YUV420P,
             Self::Rgb => Pixel::RGB24,
+            Self::Bgr => Pixel::BGR24,
             Self::Rgba => Pixel::RGBA,
-            Self::Bgra => Pixel::BGRA,
             Self::Grey => Pixel::GRAY8,
         }
     }
@@ -74,11 +72,8 @@ impl PackedFormat {
         match self {
             Self::Yuyv => vec![(half_width * 4, height)],
             Self::Nv12 => vec![(width, height), (half_width * 2, half_height)],
-            Self::I420 => {
-                vec![(width, height), (half_width, half_height), (half_width, half_height)]
-            }
-            Self::Rgb => vec![(width * 3, height)],
-            Self::Rgba | Self::Bgra => vec![(width * 4, height)],
+            Self::Rgb | Self::Bgr => vec![(width * 3, height)],
+            Self::Rgba => vec![(width * 4, height)],
             Self::Grey => vec![(width, height)],
         }
     }
@@ -328,4 +323,41 @@ fn frame_pointers_mut(frame: &mut Frame) -> ([*mut u8; 4], [c_int; 4]) {
 
 fn stride(bytes: usize) -> c_int {
     c_int::try_from(bytes).expect("a row of a picture of at most 4096 pixels fits")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A picture of one red: in every format it must come out the same.
+    fn check(format: PackedFormat, data: &[u8]) {
+        let picture = Packed { format, width: 6, height: 4, data };
+        let now = Instant::now();
+        let mut converter = Converter::default();
+        for (width, height) in [(6, 4), (3, 2), (30, 20)] {
+            let frame = converter.packed(picture, width, height, now).unwrap();
+            assert_eq!((frame.width(), frame.height()), (width, height));
+            let near = |plane: crate::Plane<'_>, wanted: u8| {
+                plane.rows().flatten().all(|sample| sample.abs_diff(wanted) <= 2)
+            };
+            assert!(near(frame.y(), 81), "{format:?}");
+            assert!(near(frame.u(), 90) && near(frame.v(), 240), "{format:?}");
+        }
+        let short = Packed { data: &data[..data.len() - 1], ..picture };
+        assert!(converter.packed(short, 6, 4, now).is_none());
+    }
+
+    #[test]
+    fn every_format_of_a_camera_becomes_the_same_picture() {
+        check(PackedFormat::Yuyv, &[81, 90, 81, 240].repeat(12));
+        check(PackedFormat::Nv12, &[[81; 24].as_slice(), &[90, 240].repeat(6)].concat());
+        check(PackedFormat::Rgb, &[255, 0, 0].repeat(24));
+        check(PackedFormat::Bgr, &[0, 0, 255].repeat(24));
+        check(PackedFormat::Rgba, &[255, 0, 0, 255].repeat(24));
+        let grey = Packed { format: PackedFormat::Grey, width: 2, height: 2, data: &[255; 4] };
+        let frame = Converter::default().packed(grey, 2, 2, Instant::now()).unwrap();
+        assert!(frame.y().rows().flatten().all(|sample| *sample >= 234));
+    }
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::video::convert::Converter;
 use crate::video::vpx::{Vp8Encoder, VpxError};
-use crate::video::{MAX_SIDE, VIDEO_CLOCK_HZ};
+use crate::video::{MAX_SIDE, VIDEO_CLOCK_HZ, fit};
 use crate::worker::{Stop, Worker};
 use crate::{Frame, Slot, VideoCodec};
 
@@ -243,7 +243,8 @@ impl Encoding {
     }
 
     fn encode(&mut self, frame: &Frame, key: bool) -> Result<Option<EncodedVideo>, VpxError> {
-        let size = self.fit(frame.width(), frame.height());
+        let (max_width, max_height) = (self.config.max_width, self.config.max_height);
+        let size = fit(frame.width(), frame.height(), max_width, max_height);
         let scaled;
         let picture = if size == (frame.width(), frame.height()) {
             frame
@@ -287,17 +288,5 @@ impl Encoding {
             self.orders.key.store(true, Ordering::Release);
         }
         self.orders.stats.lock().unwrap_or_else(PoisonError::into_inner).skipped += 1;
-    }
-
-    /// The largest size of this shape that fits, with even sides.
-    fn fit(&self, width: u32, height: u32) -> (u32, u32) {
-        let (max_width, max_height) = (self.config.max_width, self.config.max_height);
-        if width <= max_width && height <= max_height {
-            return (width, height);
-        }
-        let scale = (f64::from(max_width) / f64::from(width))
-            .min(f64::from(max_height) / f64::from(height));
-        let side = |side: u32| ((f64::from(side) * scale).round() as u32 & !1).max(2);
-        (side(width), side(height))
     }
 }
