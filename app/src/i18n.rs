@@ -27,7 +27,7 @@ pub mod home {
     /// The passphrase field.
     pub const PASSPHRASE: &str = "Passphrase";
     /// In the empty passphrase field.
-    pub const PASSPHRASE_HINT: &str = "Only who knows it can read the chat";
+    pub const PASSPHRASE_HINT: &str = "Only people who know it can read the chat";
     /// Makes a passphrase up.
     pub const NEW_PASSPHRASE: &str = "Make up six words";
     /// Shows the passphrase.

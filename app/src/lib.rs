@@ -11,6 +11,8 @@ pub mod i18n;
 pub mod icon;
 pub mod screen;
 pub mod settings;
+#[cfg(test)]
+mod testing;
 pub mod theme;
 pub mod widget;
 pub mod window;

@@ -3,9 +3,7 @@
 mod form;
 
 use iced::task;
-use iced::widget::{
-    button, column, container, operation, row, scrollable, text, text_input, tooltip,
-};
+use iced::widget::{button, column, container, operation, row, stack, text, text_input, tooltip};
 use iced::{Alignment, Element, Length, Padding, Task, Theme};
 use net::{Fingerprint, JoinError};
 
@@ -283,11 +281,9 @@ impl Home {
             .spacing(gap::XL)
             .max_width(CARD_WIDTH)
             .align_x(Alignment::Center);
-        let page = container(page)
-            .center_x(Length::Fill)
-            .padding(Padding { top: 0.0, ..Padding::new(gap::XL) });
-        let page = scrollable(column![dark_or_light, page]).style(theme::scroll);
-        container(page).width(Length::Fill).height(Length::Fill).style(theme::stage).into()
+        let page = container(page).center_x(Length::Fill).padding(gap::XL);
+        let page = container(control::scroll(page)).center_y(Length::Fill).style(theme::stage);
+        stack![page, dark_or_light].into()
     }
 
     fn card(&self) -> Element<'_, Message> {
@@ -481,20 +477,4 @@ fn short(room: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fingerprint_is_shown_in_groups() {
-        let shown = grouped(&"0123456789abcdef".repeat(4));
-        assert_eq!(shown.lines().count(), 4);
-        assert!(shown.lines().all(|line| line == "0123 4567 89ab cdef"));
-    }
-
-    #[test]
-    fn an_error_becomes_a_sentence() {
-        assert_eq!(sentence("cannot reach the server"), "Cannot reach the server.");
-        assert_eq!(sentence("really?"), "Really?");
-        assert_eq!(sentence(""), "");
-    }
-}
+mod tests;

@@ -377,7 +377,7 @@ impl Meeting {
     fn copy_invite(&mut self, with_passphrase: bool) -> Action {
         self.dialog = None;
         self.notify(Icon::Check, Tint::Positive, words::COPIED.to_owned());
-        let vanish = Task::perform(tokio::time::sleep(NOTICE_STAYS), |()| {
+        let vanish = Task::perform(async { tokio::time::sleep(NOTICE_STAYS).await }, |()| {
             Message::Dismiss(words::COPIED.to_owned())
         });
         let copy = clipboard::write(self.invite.to_link(with_passphrase));

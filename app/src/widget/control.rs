@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use iced::widget::{
-    Button, Container, Text, button, column, container, row, text, text_input, tooltip,
+    Button, Container, Scrollable, Text, button, column, container, row, scrollable, text,
+    text_input, tooltip,
 };
 use iced::{Alignment, Element, Length, Padding, Theme};
 
@@ -58,14 +59,14 @@ pub fn word_button<'a, Message: Clone + 'a>(
         .style(style)
 }
 
-/// A square button with nothing but an icon; `words` appear beside it.
+/// A square button with nothing but an icon; `words` appear beside it, and are its id.
 pub fn glyph_button<'a, Message: Clone + 'a>(
     shown: Icon,
-    words: &'a str,
+    words: &'static str,
     on_press: Option<Message>,
 ) -> Element<'a, Message> {
     let tint = if on_press.is_some() { Tint::Muted } else { Tint::Text };
-    let button = button(container(icon(shown, ICON, tint)).center(Length::Fill))
+    let button = button(container(icon(shown, ICON, tint)).id(words).center(Length::Fill))
         .width(CONTROL_HEIGHT)
         .height(CONTROL_HEIGHT)
         .padding(0)
@@ -157,6 +158,17 @@ pub fn strip<'a, Message: Clone + 'a>(
     let content =
         row![icon(shown, ICON, tint), words].push(close).spacing(gap::S).align_y(Alignment::Center);
     container(content).padding(Padding::from([gap::S, gap::M])).width(Length::Fill).style(style)
+}
+
+/// Scrolls up and down beside a thin bar.
+pub fn scroll<'a, Message: 'a>(
+    content: impl Into<Element<'a, Message>>,
+) -> Scrollable<'a, Message> {
+    let bar = scrollable::Scrollbar::new().width(6).scroller_width(6).margin(2);
+    scrollable(content)
+        .direction(scrollable::Direction::Vertical(bar))
+        .width(Length::Fill)
+        .style(theme::scroll)
 }
 
 /// A thin horizontal line.

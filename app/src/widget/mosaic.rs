@@ -8,8 +8,8 @@ use iced::{Element, Event, Length, Point, Rectangle, Size, Vector};
 
 /// Tiles are never flatter than this (width : height).
 const FLATTEST: f32 = 16.0 / 9.0;
-/// Tiles are never narrower than this; a portrait telephone still shows a face in it.
-const NARROWEST: f32 = 1.0;
+/// Tiles are never narrower than this, lest pictures lose too much at their sides.
+const NARROWEST: f32 = 4.0 / 3.0;
 
 /// How a number of tiles fits into a space.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -221,7 +221,8 @@ mod tests {
         check(1, (1280.0, 640.0), 1, 1);
         check(2, (1280.0, 640.0), 2, 1);
         check(2, (500.0, 900.0), 1, 2);
-        check(3, (1280.0, 640.0), 3, 1);
+        check(3, (1280.0, 640.0), 2, 2);
+        check(3, (1280.0, 400.0), 3, 1);
         check(4, (1280.0, 640.0), 2, 2);
         check(5, (1280.0, 640.0), 3, 2);
         check(6, (1280.0, 640.0), 3, 2);

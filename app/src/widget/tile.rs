@@ -270,7 +270,10 @@ impl<'a, Message: 'a> From<Tile<'a>> for Element<'a, Message> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::{testing, theme};
 
     const TILE: Rectangle = Rectangle { x: 10.0, y: 20.0, width: 160.0, height: 90.0 };
 
@@ -299,5 +302,79 @@ mod tests {
             assert!(!placement.fills && placement.bounds.width < TILE.width);
             assert!((placement.bounds.center_x() - TILE.center_x()).abs() < 0.01);
         }
+    }
+
+    fn drawn(frame: Frame, mirrored: bool, scale: f32, backend: &str) -> image::RgbaImage {
+        let slot = Slot::new();
+        slot.put(frame);
+        let tile = tile(&slot).radius(12.0).mirrored(mirrored).scale_factor(scale);
+        let element: Element<'_, ()> = tile.into();
+        testing::drawn(element, &theme::dark(), Size::new(160.0, 90.0), scale, backend)
+    }
+
+    fn check_colors(backend: &str) {
+        let background = theme::DARK.background.into_rgba8();
+        for (yuv, rgb) in [
+            ([81, 90, 240], [255, 0, 0]),
+            ([145, 54, 34], [0, 255, 0]),
+            ([41, 240, 110], [0, 0, 255]),
+            ([235, 128, 128], [255, 255, 255]),
+            ([126, 128, 128], [128, 128, 128]),
+        ] {
+            let frame = Frame::filled(320, 180, Instant::now(), yuv);
+            let pixels = drawn(frame, false, 1.5, backend);
+            for (x, y) in [(120, 70), (1, 70), (238, 70), (120, 1), (120, 133)] {
+                let found = pixels.get_pixel(x, y).0;
+                let near = found.iter().zip(rgb).all(|(is, want)| is.abs_diff(want) <= 4);
+                assert!(near, "{backend}: {found:?} at {x}, {y} is not {rgb:?}");
+            }
+            for (x, y) in [(0, 0), (239, 0), (0, 134), (239, 134)] {
+                assert_eq!(pixels.get_pixel(x, y).0, background, "{backend}: round corners");
+            }
+        }
+    }
+
+    /// The counter's blocks stand in the picture's upper left corner: all white or all black.
+    fn check_sides(backend: &str) {
+        for (counter, scale, mirrored) in
+            [(u32::MAX, 1.0, false), (0, 1.0, false), (u32::MAX, 2.0, true), (0, 1.25, true)]
+        {
+            let frame = media::pattern::draw(320, 180, counter, "", Instant::now());
+            let pixels = drawn(frame, mirrored, scale, backend);
+            let x = if mirrored { 160.0 - 13.0 } else { 13.0 };
+            let pixel = pixels.get_pixel((x * scale) as u32, (8.0 * scale) as u32).0;
+            let wanted = if counter == 0 { 0 } else { 255 };
+            assert!(pixel[0].abs_diff(wanted) <= 12, "{backend}, mirrored {mirrored}: {pixel:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_frame_replaces_the_old_one() {
+        let slot = Slot::new();
+        let look = |slot: &Slot<Frame>| {
+            let element: Element<'_, ()> = tile(slot).into();
+            let size = Size::new(32.0, 18.0);
+            let pixels = testing::drawn(element, &theme::dark(), size, 1.0, testing::SOFTWARE);
+            pixels.get_pixel(16, 9).0[0]
+        };
+        assert_eq!(look(&slot), theme::DARK.background.into_rgba8()[0], "nothing yet");
+        slot.put(Frame::filled(320, 180, Instant::now(), [235, 128, 128]));
+        assert!(look(&slot) > 250);
+        slot.put(Frame::filled(320, 180, Instant::now(), [16, 128, 128]));
+        assert!(look(&slot) < 5);
+        slot.clear();
+        assert_eq!(look(&slot), theme::DARK.background.into_rgba8()[0], "the picture ended");
+    }
+
+    #[test]
+    fn the_software_renderer_shows_the_picture() {
+        check_colors(testing::SOFTWARE);
+        check_sides(testing::SOFTWARE);
+    }
+
+    #[test]
+    fn a_graphics_card_shows_the_picture() {
+        check_colors(testing::CARD);
+        check_sides(testing::CARD);
     }
 }

@@ -141,7 +141,9 @@ impl Chat {
         let typing = !self.draft.trim().is_empty();
         let was_typing = self.typing.take().is_some();
         let pause = if typing {
-            let pause = Task::perform(tokio::time::sleep(TYPING_PAUSE), |()| Message::Paused);
+            let pause = Task::perform(async { tokio::time::sleep(TYPING_PAUSE).await }, |()| {
+                Message::Paused
+            });
             let (pause, handle) = pause.abortable();
             self.typing = Some(handle.abort_on_drop());
             pause

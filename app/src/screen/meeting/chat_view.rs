@@ -2,8 +2,7 @@
 
 use iced::widget::text::Wrapping;
 use iced::widget::{
-    button, column, container, image, progress_bar, row, scrollable, space, text, text_input,
-    tooltip,
+    button, column, container, image, progress_bar, row, space, text, text_input, tooltip,
 };
 use iced::{Alignment, Element, Length, Padding, Theme};
 use net::{Protection, UserId, limits};
@@ -52,12 +51,7 @@ impl Meeting {
             lines = lines.push(line(entry, goes_on));
             before = Some(entry);
         }
-        scrollable(lines)
-            .anchor_bottom()
-            .width(Length::Fill)
-            .height(Length::Fill)
-            .style(theme::scroll)
-            .into()
+        control::scroll(lines).anchor_bottom().height(Length::Fill).into()
     }
 
     fn typing(&self) -> Element<'_, Message> {

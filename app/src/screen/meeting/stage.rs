@@ -1,8 +1,6 @@
 //! Header, tiles, people and the switches beneath.
 
-use iced::widget::{
-    button, column, container, responsive, row, scrollable, space, stack, text, tooltip,
-};
+use iced::widget::{button, column, container, responsive, row, space, stack, text, tooltip};
 use iced::{Alignment, Element, Length, Padding, Theme};
 use net::{PeerState, Source};
 
@@ -167,7 +165,7 @@ impl Meeting {
         panel(
             words::people(self.people.len() + 1),
             Panel::People,
-            scrollable(people).style(theme::scroll).width(Length::Fill).height(Length::Fill),
+            control::scroll(people).height(Length::Fill),
         )
     }
 
@@ -248,7 +246,7 @@ fn tool<'a>(
     style: ButtonStyle,
     message: Message,
 ) -> Element<'a, Message> {
-    let tool = button(container(icon(shown, 22.0, tint)).center(Length::Fill))
+    let tool = button(container(icon(shown, 22.0, tint)).id(what).center(Length::Fill))
         .width(TOOL)
         .height(TOOL)
         .padding(0)
