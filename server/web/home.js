@@ -6,6 +6,7 @@ import { newRoomId, parseFragment, readRoomField } from './invite.js';
 import { USERNAME_CHARS } from './limits.js';
 import { describePassphrase, generatePassphrase } from './passphrase.js';
 import { loadPreferences, savePreferences } from './preferences.js';
+import { UNREACHABLE } from './sign-in.js';
 
 /**
  * @typedef {object} JoinRequest
@@ -49,12 +50,7 @@ export class Home {
       this.#room.value = newRoomId();
       this.#clearProblem();
     });
-    byId('passphrase-new', HTMLButtonElement).addEventListener('click', () => {
-      this.#generated = generatePassphrase();
-      this.#passphrase.value = this.#generated;
-      this.#reveal(true); // it has to be told to the others
-      this.#describe();
-    });
+    byId('passphrase-new', HTMLButtonElement).addEventListener('click', () => void this.#generate());
     this.#show.addEventListener('click', () => this.#reveal(this.#passphrase.type === 'password'));
     this.#passphrase.addEventListener('input', () => this.#describe());
     this.#room.addEventListener('change', () => this.#takeLink());
@@ -91,6 +87,18 @@ export class Home {
   busy() {
     this.#join.disabled = true;
     this.#join.textContent = 'Joining …';
+  }
+
+  async #generate() {
+    try {
+      this.#generated = await generatePassphrase();
+    } catch {
+      this.#say(UNREACHABLE); // the list of words comes from there
+      return;
+    }
+    this.#passphrase.value = this.#generated;
+    this.#reveal(true); // it has to be told to the others
+    this.#describe();
   }
 
   /** @returns {JoinRequest | null} */

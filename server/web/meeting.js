@@ -101,6 +101,7 @@ export class Meeting {
   /** We are in the room, and the screen shows it. */
   entered() {
     this.#panel.begin();
+    byId('room-title', HTMLElement).focus({ preventScroll: true }); // the form has gone
     const others = [...this.#names.keys()].filter((id) => id !== this.#self.user);
     const names = others.map((id) => this.#names.get(id) ?? '');
     if (names.length === 0) this.#log.addEvent('You are the first one here.');

@@ -1,20 +1,29 @@
 // @ts-check
 // Passphrases: making one, and saying honestly how much one is worth.
 
-import { WORDS } from './words.js';
-
-/** Six words of 11 bits each. */
+/** Words in the list of words.js, which is only loaded when it is needed. */
+const LIST_WORDS = 7_776;
+/** Six words of 12.9 bits each. */
 const WORD_COUNT = 6;
-export const GENERATED_BITS = WORD_COUNT * Math.log2(WORDS.length);
+export const GENERATED_BITS = Math.floor(WORD_COUNT * Math.log2(LIST_WORDS));
 
 /** Below this, whoever runs the server can try all likely passphrases against one message. */
 const WEAK_BITS = 45;
 
 /** Six words, each chosen evenly from the whole list. */
-export function generatePassphrase() {
-  const numbers = crypto.getRandomValues(new Uint16Array(WORD_COUNT));
-  // 2,048 divides 65,536: the remainder is as even as the number itself.
-  return Array.from(numbers, (number) => WORDS[number % WORDS.length]).join(' ');
+export async function generatePassphrase() {
+  const { WORDS } = await import('./words.js');
+  return Array.from({ length: WORD_COUNT }, () => WORDS[randomBelow(WORDS.length)]).join('-');
+}
+
+/** Draws anew where the remainder would favour the first numbers.
+ * @param {number} limit */
+function randomBelow(limit) {
+  const fair = 0x10000 - (0x10000 % limit);
+  for (;;) {
+    const [drawn = fair] = crypto.getRandomValues(new Uint16Array(1));
+    if (drawn < fair) return drawn % limit;
+  }
 }
 
 /**
@@ -23,9 +32,9 @@ export function generatePassphrase() {
  * @param {string} passphrase
  */
 export function mostBits(passphrase) {
-  const words = passphrase.trim().toLowerCase().split(/\s+/u);
+  const words = passphrase.trim().toLowerCase().split(/[\s-]+/u);
   if (words.length >= 2 && words.every((word) => /^\p{L}+$/u.test(word))) {
-    return new Set(words).size * Math.log2(WORDS.length);
+    return new Set(words).size * Math.log2(LIST_WORDS);
   }
   const classes = [/\p{Ll}/u, /\p{Lu}/u, /\d/u, /[^\p{L}\d]/u];
   const sizes = [26, 26, 10, 32];
@@ -49,7 +58,7 @@ export function describePassphrase({ passphrase, generated }) {
   if (generated) {
     return {
       level: 'good',
-      text: `${WORD_COUNT} random words, ${GENERATED_BITS} bits. Everybody in the room needs them.`,
+      text: `Six random words, ${GENERATED_BITS} bits. Everybody in the room needs them.`,
     };
   }
   if (mostBits(passphrase) < WEAK_BITS) {

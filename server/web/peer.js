@@ -6,7 +6,7 @@
 import { Alarms } from './alarms.js';
 import { Negotiation } from './negotiation.js';
 import { RemoteTracks } from './remote-tracks.js';
-import { certificateOf } from './sdp.js';
+import { endOf } from './sdp.js';
 import { Senders } from './senders.js';
 import { compareIds } from './wire.js';
 
@@ -65,9 +65,9 @@ export class Peer {
   #closed = false;
   #queue = Promise.resolve();
   #queued = 0;
-  /** The certificate behind the remote description; another one is another connection.
+  /** Which end the remote description is of; another one is another connection.
    * @type {string | null} */
-  #remoteCertificate = null;
+  #remoteEnd = null;
   #restarts = 0;
   #everConnected = false;
   /** @type {PeerState} */
@@ -191,9 +191,9 @@ export class Peer {
 
   /** @param {string} sdp */
   async #offered(sdp) {
-    const certificate = certificateOf(sdp);
-    if (certificate === null) throw new Error('an offer without a certificate');
-    if (this.#remoteCertificate !== null && certificate !== this.#remoteCertificate) {
+    const end = endOf(sdp);
+    if (end === null) throw new Error('an offer without a certificate');
+    if (this.#remoteEnd !== null && end !== this.#remoteEnd) {
       this.#reset(); // the other side has made its end anew; so do we, and answer
       this.#negotiation.begin(FIRST_OFFER_MS);
     }
@@ -208,7 +208,7 @@ export class Peer {
   }
 
   #remember() {
-    this.#remoteCertificate = certificateOf(this.#pc.remoteDescription?.sdp ?? '');
+    this.#remoteEnd = endOf(this.#pc.remoteDescription?.sdp ?? '');
   }
 
   /** @param {RTCDataChannel} channel */
@@ -258,8 +258,8 @@ export class Peer {
     });
   }
 
-  /** A new connection in place of this one. Its offer shows the other side a new certificate, so
-   * that it begins anew, too. */
+  /** A new connection in place of this one. Its offer shows the other side a new end, so that it
+   * begins anew, too. */
   #renew() {
     this.#reset();
     this.#become(this.#everConnected ? 'reconnecting' : 'connecting');
@@ -268,7 +268,7 @@ export class Peer {
 
   #reset() {
     this.#discard();
-    this.#remoteCertificate = null;
+    this.#remoteEnd = null;
     this.#pc = this.#create();
     this.#negotiation = this.#negotiate();
     this.#prepare();

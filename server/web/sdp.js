@@ -2,12 +2,15 @@
 // The little that we read in a session description ourselves.
 
 /**
- * The fingerprint of the certificate behind a description; another one is another connection.
+ * What names the end that made a description: its certificate, and the session of the `o=` line,
+ * which stays the same for the life of a connection. Another name is another connection.
  * @param {string} sdp
- * @returns {string | null}
+ * @returns {string | null} `null` where there is no certificate
  */
-export function certificateOf(sdp) {
-  return /^a=fingerprint:\S+ (\S+)/mu.exec(sdp)?.[1]?.toUpperCase() ?? null;
+export function endOf(sdp) {
+  const certificate = /^a=fingerprint:\S+ (\S+)/mu.exec(sdp)?.[1]?.toUpperCase();
+  if (certificate === undefined) return null;
+  return `${certificate} ${/^o=\S+ (\S+)/mu.exec(sdp)?.[1] ?? ''}`;
 }
 
 /**

@@ -57,7 +57,14 @@ class Tile {
     this.round.textContent = initials(name);
     if (source === 'camera') this.who.textContent = self ? `${name} (you)` : name;
     else this.who.textContent = self ? 'Your screen' : `${name}’s screen`;
-    this.element.setAttribute('aria-label', this.who.textContent);
+    this.describe();
+  }
+
+  /** For those who do not see it. */
+  describe() {
+    const muted = this.muted.hasAttribute('hidden') ? '' : 'no sound';
+    const parts = [this.who.textContent, muted, this.state.textContent];
+    this.element.setAttribute('aria-label', parts.filter(Boolean).join(', '));
   }
 
   /** @param {MediaStreamTrack | null} track */
@@ -74,8 +81,9 @@ class Tile {
 
   /** @param {boolean} muted */
   mute(muted) {
+    if (this.muted.hasAttribute('hidden') !== muted) return;
     this.muted.toggleAttribute('hidden', !muted);
-    this.muted.setAttribute('aria-label', muted ? 'no sound' : '');
+    this.describe();
   }
 
   remove() {
@@ -161,6 +169,7 @@ export class Tiles {
       if (tile.user !== user) continue;
       tile.element.dataset.state = state === 'full' ? 'failed' : state;
       tile.state.textContent = STATE_WORDS[state] ?? '';
+      tile.describe();
       if (state !== 'connected') tile.element.classList.remove('speaking');
     }
   }

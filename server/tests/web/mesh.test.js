@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
+import { endOf } from '../../web/sdp.js';
 import { FakeConnection, FakeTrack } from './fakes/connection.js';
 import { World } from './fakes/mesh-world.js';
 
@@ -329,12 +330,20 @@ test('an end that was made anew is met by a new one, whoever did it', async () =
   }
 });
 
+test('an end is told by its certificate and by its session, and by nothing else', () => {
+  const sdp = 'v=0\r\no=- 17 2 IN IP4 0.0.0.0\r\na=fingerprint:sha-256 aa:bb\r\na=ice-ufrag:x\r\n';
+  assert.equal(endOf(sdp), endOf(sdp.replace(' 2 IN', ' 3 IN').replace('ufrag:x', 'ufrag:y').replace('aa', 'AA')));
+  assert.notEqual(endOf(sdp), endOf(sdp.replace(' 17 ', ' 18 ')));
+  assert.notEqual(endOf(sdp), endOf(sdp.replace('aa', 'ac')));
+  assert.equal(endOf('v=0\r\no=- 17 2 IN IP4 0.0.0.0\r\n'), null);
+});
+
 test('descriptions that do not fit twice in a row begin anew', async () => {
   const world = await meeting('a', 'b');
   const b = world.get('b');
   const before = b.pc;
-  const certificate = world.get('a').pc.certificate;
-  const sdp = `v=0\r\na=fingerprint:sha-256 ${certificate}\r\nm=video 9\r\na=mid:7\r\na=sendrecv\r\n`;
+  const [head] = (world.get('a').pc.localDescription?.sdp ?? '').split('m=');
+  const sdp = `${head}m=video 9\r\na=mid:7\r\na=sendrecv\r\n`;
   for (let i = 0; i < 2; i += 1) b.mesh.handle({ type: 'webrtc.offer', room: '', from: 'a', sdp });
   await world.calm(5000);
   assert.notEqual(b.pc, before);

@@ -282,7 +282,7 @@ export class FakeConnection {
   }
 
   #write() {
-    const lines = ['v=0', `a=fingerprint:sha-256 ${this.certificate}`];
+    const lines = ['v=0', `o=- ${this.certificate.slice(3)} 2 IN IP4 127.0.0.1`, `a=fingerprint:sha-256 ${this.certificate}`];
     for (const mid of this.#order) {
       const transceiver = this.transceivers.find((t) => t.mid === mid);
       if (!transceiver) {
