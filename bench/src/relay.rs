@@ -14,6 +14,7 @@ use futures_util::{SinkExt, StreamExt};
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use wire::{ClientMessage, RoomId, ServerMessage, SignInResponse};
 
 use crate::{cpu, sibling};
@@ -142,8 +143,10 @@ async fn generate(
     for room in 0..load.rooms {
         let room = RoomId::new(&format!("pm_room:bench-{room}"))?;
         for _ in 0..load.members {
+            let mut request = url.as_str().into_client_request()?;
+            request.headers_mut().insert("origin", format!("http://{}", server.address).parse()?);
             let (socket, _) =
-                tokio_tungstenite::connect_async(&url).await.context("no connection")?;
+                tokio_tungstenite::connect_async(request).await.context("no connection")?;
             let (mut sink, mut stream) = socket.split();
             sink.send(Message::text(ClientMessage::Join.to_json(&room))).await?;
             let seen = Arc::clone(seen);
