@@ -142,8 +142,10 @@ impl Server {
         self.identity.as_ref().map(|identity| identity.fingerprint)
     }
 
-    /// Serves until `shutdown` comes; ends within five seconds after that.
+    /// Serves until `shutdown` comes; ends within five seconds after that. Dropping the future
+    /// asks all connections to end, too, but does not wait for them.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let _stop_when_dropped = self.state.tasks.stopping.clone().drop_guard();
         let acceptor = self.identity.map(|identity| TlsAcceptor::from(identity.config));
         let router = router(self.state.clone());
         let accepting = listen::accept(self.listener, acceptor, router, self.state.clone());

@@ -34,8 +34,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const HEAD_BYTES: usize = 16 * 1024;
 /// The pause after the system refused us a connection, for want of files or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The first byte of every TLS connection: a record of the handshake (RFC 8446 §5.1).
-const TLS_HANDSHAKE: u8 = 22;
 
 /// Accepts connections until the server stops.
 pub(crate) async fn accept(
@@ -87,7 +85,8 @@ async fn handshake(tcp: TcpStream, tls: Option<TlsAcceptor>) -> io::Result<Conne
     let Some(tls) = tls else { return Ok(Connection::Plain(tcp)) };
     let mut first = [0];
     tcp.peek(&mut first).await?;
-    if first[0].is_ascii_uppercase() && first[0] != TLS_HANDSHAKE {
+    // TLS begins with a 22 (RFC 8446 §5.1), HTTP with the letters of its method.
+    if first[0].is_ascii_uppercase() {
         return Ok(Connection::Astray(tcp));
     }
     Ok(Connection::Tls(Box::new(tls.accept(tcp).await?)))

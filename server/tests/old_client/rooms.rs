@@ -201,3 +201,11 @@ async fn a_stopping_server_closes_with_1001_and_ends_soon() {
     soon(house.task).await.unwrap();
     assert!(started.elapsed() < std::time::Duration::from_secs(5).min(DEADLINE));
 }
+
+#[tokio::test]
+async fn a_server_that_is_dropped_takes_its_connections_along() {
+    let house = House::open().await;
+    let (mut ann, _bob) = pair(&house).await;
+    house.task.abort();
+    assert_eq!(ann.closed().await, 1001);
+}
