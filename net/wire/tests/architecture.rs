@@ -94,11 +94,11 @@ fn only_the_peer_room_knows_webrtc() {
 #[test]
 fn only_the_window_knows_iced() {
     for folder in ["net/src", "media/src", "server/src", "app/src/call", "app/src/headless"] {
-        nobody_mentions(folder, "iced", &[]);
+        nobody_mentions(folder, "iced::", &[]);
     }
     nobody_mentions(
         "app/src",
-        "iced",
+        "iced::",
         &[
             "app/src/lib.rs",
             "app/src/screen",
@@ -115,7 +115,7 @@ fn media_knows_no_sockets_and_the_server_no_media() {
     for word in ["tokio::net", "std::net", "tokio::runtime", "reqwest", "tungstenite"] {
         nobody_mentions("media/src", word, &[]);
     }
-    nobody_mentions("app/src", "axum", &[]);
+    nobody_mentions("app/src", "axum::", &[]);
 }
 
 #[test]
