@@ -9,8 +9,8 @@ import { signInWhere } from './raw-member.js';
 
 export class Guest {
   user = '';
-  /** When the meeting opened. */
-  enteredAt = 0;
+  /** When it pressed "join". */
+  pressedAt = 0;
 
   /**
    * @param {Page} page
@@ -65,12 +65,12 @@ export class Guest {
       await page.fill('#passphrase', passphrase);
     }
     await page.fill('#name', name);
+    this.pressedAt = performance.now();
     await page.click('#join');
     await page.waitForFunction(
       () => document.body.dataset.screen === 'meeting' && Boolean(document.body.dataset.user),
     );
     if (idWhere) await page.unroute(pattern);
-    this.enteredAt = performance.now();
     this.user = await page.evaluate(() => document.body.dataset.user ?? '');
   }
 

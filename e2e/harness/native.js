@@ -64,6 +64,7 @@ export class Native {
    * @param {{
    *   dir: string, server: string, fingerprint?: string, room: string, name: string,
    *   passphrase?: string, passphraseFile?: string, camera?: string, microphone?: string, args?: string[],
+   *   env?: Record<string, string>,
    * }} options
    */
   static async start(options) {
@@ -80,7 +81,7 @@ export class Native {
       ...(options.args ?? []),
     ];
     const child = new Child(options.name, appBinary(), args, {
-      env: isolated(options.dir),
+      env: { ...isolated(options.dir), ...options.env },
       cwd: options.dir,
     });
     return new Native(child, options.name);
@@ -147,13 +148,14 @@ export class Native {
   /**
    * Waits until the pictures of `from` are decoded at `fps` or more.
    * @param {string} from
-   * @param {{ width?: number, height?: number, fps?: number, counter?: boolean, ms?: number, since?: number }} [want]
+   * @param {{ track?: string, width?: number, height?: number, fps?: number, counter?: boolean, ms?: number, since?: number }} [want]
    */
   async sees(from, want = {}) {
     return this.waitFor(
       'video',
       (e) =>
         e.from === from &&
+        e.track === (want.track ?? 'camera') &&
         e.frames > 0 &&
         (want.width === undefined || e.width === want.width) &&
         (want.height === undefined || e.height === want.height) &&
