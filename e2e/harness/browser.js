@@ -3,6 +3,7 @@
 
 import { chromium } from 'playwright-core';
 
+import { within } from './deadline.js';
 import { chromiumBinary } from './paths.js';
 
 /** Lines of a page's console that are kept for the report of a failure. */
@@ -100,6 +101,8 @@ export class Browser {
     for (const { label, page, lines } of this.#pages) {
       parts.push(`--- page ${label}`, ...lines.slice(-60));
       if (page.isClosed()) continue;
+      const numbers = page.evaluate(() => /** @type {any} */ (window).__probe?.numbers());
+      parts.push((await within(5000, 'statistics', numbers).catch(String)) ?? '');
       const path = `${prefix}-${label}.png`;
       try {
         await page.screenshot({ path, timeout: 5000 });

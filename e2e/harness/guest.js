@@ -303,10 +303,10 @@ export class Guest {
    */
   async #sounds(user, hz, ms) {
     const handle = await this.page.waitForFunction(
-      async ([selector, hz]) => {
+      ([selector, hz]) => {
         const w = /** @type {any} */ (window);
         for (const element of document.querySelectorAll(`${selector} video, ${selector} audio`)) {
-          const heard = await w.__probe.sound(element);
+          const heard = w.__probe.sound(element);
           if (hz === null && heard && heard.dbfs > -60) return false;
           const right = heard && heard.dbfs > -50 && Math.abs(heard.hz - Number(hz)) < Number(hz) * 0.02;
           if (hz !== null && right) return heard;

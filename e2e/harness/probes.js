@@ -70,7 +70,7 @@ export function installProbes() {
    * Pitch and level of the sound that a media element plays.
    * @param {HTMLMediaElement} element
    */
-  const sound = async (element) => {
+  const sound = (element) => {
     const stream = element.srcObject;
     if (!(stream instanceof MediaStream)) return null;
     const track = stream.getAudioTracks().find((t) => t.readyState === 'live');
@@ -82,7 +82,7 @@ export function installProbes() {
       analyser.fftSize = 16384;
       analyser.smoothingTimeConstant = 0;
       context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
-      await context.resume();
+      void context.resume();
       meter = { analyser, context };
       meters.set(track.id, meter);
     }
@@ -104,5 +104,42 @@ export function installProbes() {
     };
   };
 
-  Object.assign(window, { __probe: { counter, sound, crc16 } });
+  // Connections are kept only to ask them, after a failure, what they think of themselves.
+  /** @type {RTCPeerConnection[]} */
+  const connections = [];
+  const Real = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Real {
+    /** @param {RTCConfiguration} [configuration] */
+    constructor(configuration) {
+      super(configuration);
+      connections.push(this);
+    }
+  };
+  const numbers = async () => {
+    const lines = [];
+    for (const connection of connections) {
+      if (connection.connectionState === 'closed') continue;
+      lines.push(`connection ${connection.connectionState}, ${connection.signalingState}`);
+      for (const report of (await connection.getStats()).values()) {
+        if (report.type === 'outbound-rtp' && report.kind === 'video') {
+          lines.push(
+            `  sends ${report.frameWidth}×${report.frameHeight} at ${report.framesPerSecond} fps, ` +
+              `${report.framesSent} frames, target ${report.targetBitrate}, ` +
+              `limited by ${report.qualityLimitationReason} ${JSON.stringify(report.qualityLimitationDurations)}, ` +
+              `PLI ${report.pliCount}, NACK ${report.nackCount}`,
+          );
+        } else if (report.type === 'inbound-rtp' && report.kind === 'video') {
+          lines.push(
+            `  receives ${report.frameWidth}×${report.frameHeight}, ${report.framesDecoded} decoded, ` +
+              `${report.framesDropped} dropped, ${report.packetsLost} lost, freezes ${report.freezeCount}`,
+          );
+        } else if (report.type === 'candidate-pair' && report.nominated) {
+          lines.push(`  path: RTT ${report.currentRoundTripTime}, out ${report.availableOutgoingBitrate}`);
+        }
+      }
+    }
+    return lines.join('\n');
+  };
+
+  Object.assign(window, { __probe: { counter, sound, crc16, numbers } });
 }

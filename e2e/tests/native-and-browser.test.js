@@ -44,8 +44,10 @@ async function wholeCall(stage, native, guest) {
   const shown = await guest.sees(native.user);
   const counted = await guest.counts(native.user);
   const heard = await guest.hears(native.user, NATIVE_HZ);
+  const first = await native.waitFor('first-frame', (e) => e.from === guest.user);
   stage.note(
-    `native sees ${seen.width}×${seen.height} at ${seen.fps.toFixed(1)} fps; the page sees ` +
+    `native sees ${seen.width}×${seen.height} at ${seen.fps.toFixed(1)} fps ` +
+      `${Math.round(seen.at - first.at)} ms after the first frame; the page sees ` +
       `${shown.width}×${shown.height}, counter ${counted.first} → ${counted.last}, ` +
       `hears ${heard.hz.toFixed(1)} Hz at ${heard.dbfs.toFixed(0)} dBFS`,
   );
