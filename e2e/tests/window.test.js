@@ -2,12 +2,13 @@
 // The window itself, on a display without a GPU, in a call with a real Chromium.
 
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { NATIVE_HZ, knownBrowser } from '../harness/cast.js';
 import { eventually } from '../harness/deadline.js';
 import { Guest } from '../harness/guest.js';
+import { artifactsDir } from '../harness/paths.js';
 import { Screen, changed, region, softwareVulkan } from '../harness/screen.js';
 import { scenario } from '../harness/stage.js';
 
@@ -83,9 +84,8 @@ for (const [renderer, env] of RENDERERS) {
       return /umbrella/i.test(words) && /lighthouse/i.test(words) && words;
     });
     assert.match(read, /Gustav/, 'the guest’s name is there, too');
-    if (process.env.E2E_SCREENSHOT && renderer.startsWith('the software')) {
-      await screen.save(process.env.E2E_SCREENSHOT);
-    }
+    await mkdir(artifactsDir, { recursive: true });
+    await screen.save(join(artifactsDir, `window-${renderer.replace(/\W+/g, '-')}.png`));
 
     await guest.page.click('#leave');
     await eventually(20_000, 'the guest’s picture disappears', async () => {
