@@ -23,18 +23,21 @@ export class ActivityMeter {
 
   /**
    * @param {number} now
-   * @param {Sample[]} samples all tracks of one peer; those that are missing are forgotten
+   * @param {string[]} tracks that the peer has announced; others are forgotten
+   * @param {Sample[]} samples none of a track on which nothing ever came
    * @returns {Map<string, Activity>} by track
    */
-  update(now, samples) {
+  update(now, tracks, samples) {
     /** @type {Map<string, Counters>} */
     const next = new Map();
     /** @type {Map<string, Activity>} */
     const activities = new Map();
-    for (const { track, packets, energy, level } of samples) {
+    for (const track of tracks) {
+      const sample = samples.find((one) => one.track === track);
+      const { packets, energy, level } = sample ?? { packets: 0, energy: 0, level: 0 };
       const last = this.#tracks.get(track);
       const seconds = last ? (now - last.at) / 1000 : 0;
-      const isSound = last ? energy - last.energy > SILENCE * seconds : packets > 0;
+      const isSound = last ? energy - last.energy > SILENCE * seconds : true; // until it is known
       const current = {
         at: now,
         packets,
@@ -44,7 +47,7 @@ export class ActivityMeter {
       };
       next.set(track, current);
       const flowing = now - current.packetsAt < OFF_AFTER_MS;
-      const silent = !flowing || now - current.soundAt >= SILENT_AFTER_MS;
+      const silent = now - current.soundAt >= SILENT_AFTER_MS;
       activities.set(track, { flowing, silent, level: flowing ? level : 0 });
     }
     this.#tracks = next;

@@ -211,9 +211,12 @@ export class Mesh {
       const reports = await peer.reports().catch(() => null);
       const meter = this.#meters.get(user);
       if (reports === null || !meter || this.#peers.get(user) !== peer) continue;
-      for (const [track, activity] of meter.update(this.#o.timers.now(), samplesOf(reports))) {
-        const source = peer.sourceOf(track);
-        if (source) this.#o.onEvent({ type: 'activity', user, source, activity });
+      const tracks = peer.tracks();
+      const ids = tracks.map(([, { id }]) => id);
+      const activities = meter.update(this.#o.timers.now(), ids, samplesOf(reports));
+      for (const [source, { id }] of tracks) {
+        const activity = activities.get(id);
+        if (activity) this.#o.onEvent({ type: 'activity', user, source, activity });
       }
     }
   }

@@ -132,9 +132,9 @@ export class Peer {
     return [...(await this.#pc.getStats()).values()];
   }
 
-  /** @param {string} trackId @returns {Source | null} */
-  sourceOf(trackId) {
-    return this.#tracks.sourceOf(trackId);
+  /** What it has announced. */
+  tracks() {
+    return this.#tracks.shown();
   }
 
   close() {

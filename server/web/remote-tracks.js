@@ -48,10 +48,9 @@ export class RemoteTracks {
     this.#announce([]);
   }
 
-  /** @param {string} trackId @returns {Source | null} */
-  sourceOf(trackId) {
-    for (const [source, { id }] of this.#shown) if (id === trackId) return source;
-    return null;
+  /** What was announced, by source. */
+  shown() {
+    return [...this.#shown];
   }
 
   /** @param {RTCRtpTransceiver[]} order of the m-lines */

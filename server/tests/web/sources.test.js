@@ -36,7 +36,7 @@ test('the stream of the first sound is the camera’s', () => {
 test('three seconds without packets are off, and the first packet is on', () => {
   const meter = new ActivityMeter();
   const at = (/** @type {number} */ now, /** @type {number} */ packets) =>
-    meter.update(now, [{ track: 'v', packets, energy: 0, level: 0 }]).get('v')?.flowing;
+    meter.update(now, ['v'], [{ track: 'v', packets, energy: 0, level: 0 }]).get('v')?.flowing;
   assert.equal(at(0, 0), false);
   assert.equal(at(500, 3), true);
   assert.equal(at(3000, 3), true);
@@ -52,7 +52,7 @@ test('digital silence is a muted microphone, a quiet room is not', () => {
     for (let now = from; now < to; now += 500) {
       packets += 25;
       energy += power / 2;
-      silent = meter.update(now, [{ track: 'a', packets, energy, level: 0.1 }]).get('a')?.silent;
+      silent = meter.update(now, ['a'], [{ track: 'a', packets, energy, level: 0.1 }]).get('a')?.silent;
     }
     return silent;
   };
@@ -60,6 +60,13 @@ test('digital silence is a muted microphone, a quiet room is not', () => {
   assert.equal(go(5000, 6500, 1e-9), false, 'not at once');
   assert.equal(go(6500, 9000, 1e-9), true);
   assert.equal(go(9000, 9500, 1e-6), false);
+});
+
+test('a track on which nothing ever came is off and silent, after a while', () => {
+  const meter = new ActivityMeter();
+  const at = (/** @type {number} */ now) => meter.update(now, ['a'], []).get('a');
+  assert.deepEqual(at(0), { flowing: false, silent: false, level: 0 });
+  assert.deepEqual(at(2500), { flowing: false, silent: true, level: 0 });
 });
 
 test('samples are taken from what arrives only', () => {
