@@ -56,11 +56,7 @@ async fn stay(config: CallConfig, downloads: Downloads) -> io::Result<u8> {
     };
     let code = match joined {
         Some(Ok((call, events))) => {
-            let mut peer = Peer::new(call, &printer, downloads);
-            if without_passphrase {
-                let message = "There is no passphrase: the chat is not private from the server.";
-                peer.problem(message).await;
-            }
+            let peer = Peer::new(call, &printer, downloads, without_passphrase);
             peer.run(events, commands, signals).await
         }
         Some(Err(error)) => {

@@ -25,9 +25,13 @@ const FILES_AT_ONCE: usize = 8;
 /// Pause between two measurements.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
+const WITHOUT_PASSPHRASE: &str = "There is no passphrase: the chat is not private from the server.";
+
 /// A headless call.
 pub(super) struct Peer<'a> {
     call: Call,
+    /// The user has to be told so.
+    without_passphrase: bool,
     printer: &'a Printer,
     downloads: Downloads,
     started: Instant,
@@ -52,9 +56,15 @@ enum Flow {
 }
 
 impl<'a> Peer<'a> {
-    pub(super) fn new(call: Call, printer: &'a Printer, downloads: Downloads) -> Self {
+    pub(super) fn new(
+        call: Call,
+        printer: &'a Printer,
+        downloads: Downloads,
+        without_passphrase: bool,
+    ) -> Self {
         Self {
             call,
+            without_passphrase,
             printer,
             downloads,
             started: Instant::now(),
@@ -62,10 +72,6 @@ impl<'a> Peer<'a> {
             measure: Measure::default(),
             files: JoinSet::new(),
         }
-    }
-
-    pub(super) async fn problem(&mut self, message: &str) {
-        self.print(Event::Problem { message: message.to_owned() }).await;
     }
 
     /// Runs until told to leave, or until the call ends by itself.
@@ -113,7 +119,11 @@ impl<'a> Peer<'a> {
         let event = match event {
             CallEvent::Joined { user, name, room } => {
                 self.joined = Some(Instant::now());
-                Event::Joined { user, room, name }
+                let flow = self.print(Event::Joined { user, room, name }).await;
+                if !std::mem::take(&mut self.without_passphrase) {
+                    return flow;
+                }
+                Event::Problem { message: WITHOUT_PASSPHRASE.to_owned() }
             }
             CallEvent::FirstPicture { peer, track, since_start } => {
                 let since_joined = self.joined.unwrap_or(self.started).elapsed();
