@@ -1,7 +1,7 @@
 //! Native peers in one room, judged by content: the counter in the decoded picture, the pitch of
 //! the decoded sound, the hash of the image.
 
-use app::headless::protocol::{Command, Event};
+use app::headless::protocol::{Command, Event, ServerState};
 use net::{PeerState, Protection, Source, UnreadableReason, UserId};
 use sha2::{Digest as _, Sha256};
 
@@ -186,4 +186,41 @@ async fn three_natives_share_a_call() {
     for who in [ana, bob, cleo] {
         who.leave().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_call_lives_on_while_the_server_is_gone_and_the_chat_comes_back_with_it() {
+    let mut stage = Stage::new().await;
+    let mut ana = stage.native("Ana", 440).await;
+    let mut bob = stage.native("Bob", 660).await;
+    meet((&mut ana, 440.0), (&mut bob, 660.0)).await;
+
+    ana.forget();
+    bob.forget();
+    stage.stop_server().await;
+    let in_state = |wanted| move |event: &Event| matches!(event, Event::Server { state, .. } if *state == wanted);
+    for who in [&mut ana, &mut bob] {
+        who.wait_for("lost server", in_state(ServerState::Reconnecting)).await;
+        who.forget();
+    }
+    meet((&mut ana, 440.0), (&mut bob, 660.0)).await;
+
+    stage.start_server().await;
+    for who in [&mut ana, &mut bob] {
+        who.wait_for("server again", in_state(ServerState::Connected)).await;
+        who.wait_for(
+            "roster of two",
+            |event| matches!(event, Event::Roster { users } if users.len() == 2),
+        )
+        .await;
+    }
+    ana.send(&Command::Chat { text: "still here".to_owned(), id: None }).await;
+    bob.wait_for("chat", |event| matches!(event, Event::Chat { text, .. } if text == "still here"))
+        .await;
+    let (ana_now, bob_now) = (ana.current_user(), bob.current_user());
+    ana.forget();
+    bob.forget();
+    tokio::join!(ana.sees(&bob_now), bob.sees(&ana_now));
+    ana.leave().await;
+    bob.leave().await;
 }

@@ -1,5 +1,6 @@
 //! A server inside the test, and headless peers as processes of their own.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -9,9 +10,9 @@ use app::headless::protocol::{Command, Event};
 use net::{TrackId, UserId};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::{MutexGuard, mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 /// No step takes longer, even on a busy computer with two cores.
 pub const DEADLINE: Duration = Duration::from_secs(45);
@@ -27,24 +28,53 @@ static ONE_CALL_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_ne
 pub struct Stage {
     pub folder: TempDir,
     url: String,
-    fingerprint: Option<String>,
-    stop: Option<oneshot::Sender<()>>,
+    fingerprint: String,
+    address: SocketAddr,
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Stage {
     pub async fn new() -> Self {
         let turn = ONE_CALL_AT_A_TIME.lock().await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = server::Config { tls: server::Tls::SelfSigned, ..server::Config::default() };
-        let server = server::Server::new(listener, config).unwrap();
-        let (url, fingerprint) = (server.url(), server.fingerprint().map(|f| f.to_string()));
+        let mut stage = Self {
+            folder: tempfile::tempdir().unwrap(),
+            url: String::new(),
+            fingerprint: String::new(),
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            running: None,
+            _turn: turn,
+        };
+        stage.start_server().await;
+        stage
+    }
+
+    /// Starts the server, again on the same port and with the same certificate.
+    pub async fn start_server(&mut self) {
+        let config = server::Config {
+            listen: self.address,
+            tls: server::Tls::SelfSigned,
+            state_dir: Some(self.folder.path().join("server")),
+            // Many peers come from one address.
+            http_rate_limit: false,
+            ..server::Config::default()
+        };
+        let server = server::Server::bind(config).await.unwrap();
+        self.address = server.address();
+        self.url = server.url();
+        self.fingerprint = server.fingerprint().expect("it made a certificate").to_string();
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(server.run(async {
+        let task = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        let folder = tempfile::tempdir().unwrap();
-        Self { folder, url, fingerprint, stop: Some(stop), _turn: turn }
+        self.running = Some((stop, task));
+    }
+
+    pub async fn stop_server(&mut self) {
+        if let Some((stop, task)) = self.running.take() {
+            drop(stop);
+            tokio::time::timeout(DEADLINE, task).await.unwrap().unwrap();
+        }
     }
 
     /// A peer in the room, with a synthetic camera and a tone as microphone.
@@ -68,18 +98,8 @@ impl Stage {
     pub fn arguments(&self, name: &str) -> Vec<String> {
         let mut arguments = vec!["--headless", "--server", &self.url, "--room", "demo"];
         arguments.extend(["--name", name, "--camera", "pattern", "--speaker", "none"]);
-        if let Some(fingerprint) = &self.fingerprint {
-            arguments.extend(["--fingerprint", fingerprint]);
-        }
+        arguments.extend(["--fingerprint", &self.fingerprint]);
         arguments.into_iter().map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
     }
 }
 
@@ -147,6 +167,15 @@ impl Native {
 
     pub fn user(&self) -> UserId {
         self.user.clone().expect("it has joined")
+    }
+
+    /// Its id as it joined last: the server gives a new one to those who sign in anew.
+    pub fn current_user(&self) -> UserId {
+        let joined = self.events.iter().rev().find_map(|event| match event {
+            Event::Joined { user, .. } => Some(user.clone()),
+            _ => None,
+        });
+        joined.expect("it has joined")
     }
 
     pub fn id(&self) -> u32 {
