@@ -3,6 +3,7 @@
 pub mod chat;
 mod chat_view;
 mod dialog;
+mod happened;
 mod stage;
 mod watch;
 
@@ -11,9 +12,9 @@ use std::time::Duration;
 
 use iced::widget::{column, container, operation, row, stack, text};
 use iced::{Element, Event, Length, Subscription, Task, clipboard, event, keyboard, window};
-use net::{Invite, Member, PeerState, ServerLink, Source, UserId};
+use net::{Invite, PeerState, ServerLink, Source, UserId};
 
-use crate::call::{CallEvent, TileInfo};
+use crate::call::TileInfo;
 use crate::i18n::meeting as words;
 use crate::icon::Icon;
 use crate::theme::{self, Tint, gap, size};
@@ -249,106 +250,6 @@ impl Meeting {
         Action::None
     }
 
-    /// Takes in what happened in the call. Tiles are told with [`Meeting::set_tiles`].
-    pub fn happened(&mut self, event: CallEvent) -> Task<Message> {
-        match event {
-            CallEvent::Joined { user, name, .. } => {
-                self.me = user;
-                self.name = name;
-            }
-            CallEvent::Server(link) => self.link = link,
-            CallEvent::Roster(members) => self.meet(members),
-            CallEvent::Peer { peer, state } => {
-                if let Some(person) = self.person_mut(&peer) {
-                    person.state = state;
-                }
-            }
-            CallEvent::Source { source, on } => self.switched(source, on),
-            CallEvent::Problem { what } => self.notify(Icon::Warning, Tint::Warning, what),
-            CallEvent::Error { message, .. } => self.complain(super::home::sentence(&message)),
-            CallEvent::TileAdded { .. }
-            | CallEvent::TileRemoved { .. }
-            | CallEvent::FirstPicture { .. }
-            | CallEvent::Stats(_)
-            | CallEvent::Left => {}
-            event => return self.said(event).map(Message::Chat),
-        }
-        Task::none()
-    }
-
-    /// The part of [`Meeting::happened`] that concerns the chat.
-    fn said(&mut self, event: CallEvent) -> Task<chat::Message> {
-        match event {
-            CallEvent::Chat { from, name, text, protection, .. } => {
-                let name = if name.is_empty() { self.name_of(&from) } else { name };
-                if let Some(person) = self.person_mut(&from) {
-                    person.typing = false;
-                }
-                self.chat.heard(&from, &name, text, protection);
-                self.count_unread();
-            }
-            CallEvent::Unreadable { from, why } => {
-                self.chat.unreadable(&from, &self.name_of(&from), why);
-                self.count_unread();
-            }
-            CallEvent::Sent { id } => self.chat.delivered(id, Ok(())),
-            CallEvent::NotSent { id, why } => {
-                self.chat.delivered(id, Err(super::home::sentence(&why)));
-            }
-            CallEvent::Typing { from, typing } => {
-                if let Some(person) = self.person_mut(&from) {
-                    person.typing = typing;
-                }
-            }
-            CallEvent::ImageIncoming { from, id, name, size } => {
-                self.chat.incoming(&from, &self.name_of(&from), id, name, size);
-                self.count_unread();
-            }
-            CallEvent::ImageProgress { id, done, total, .. } => {
-                self.chat.log.progress(&id, done, total);
-            }
-            CallEvent::Image { from, id, name, bytes, .. } => {
-                let by = self.name_of(&from);
-                return self.chat.received(&from, &by, id, name, bytes);
-            }
-            CallEvent::ImageSent { id, .. } => self.chat.log.handed_over(&id),
-            CallEvent::ImageFailed { id, why, .. } => {
-                self.chat.log.failed(&id, super::home::sentence(&why));
-            }
-            _ => {}
-        }
-        Task::none()
-    }
-
-    fn meet(&mut self, members: Vec<Member>) {
-        let mut known = std::mem::take(&mut self.people);
-        for Member { id, username } in members {
-            if id == self.me {
-                continue;
-            }
-            let before = known.iter().position(|person| person.id == id);
-            self.people.push(match before {
-                Some(index) => Person { name: username, ..known.swap_remove(index) },
-                None => Person {
-                    id,
-                    name: username,
-                    state: PeerState::Connecting,
-                    typing: false,
-                    speaking: false,
-                },
-            });
-        }
-    }
-
-    fn switched(&mut self, source: Source, on: bool) {
-        match source {
-            Source::Microphone => self.on.microphone = on,
-            Source::Camera => self.on.camera = on,
-            Source::Screen => self.on.screen = on,
-            Source::ScreenAudio => {}
-        }
-    }
-
     fn look(&mut self) {
         for tile in &mut self.tiles {
             tile.alive = tile.info.frames.latest().is_some();
@@ -366,12 +267,6 @@ impl Meeting {
         }
         self.chat.unread = 0;
         Action::Run(operation::focus(chat::INPUT))
-    }
-
-    fn count_unread(&mut self) {
-        if self.panel != Some(Panel::Chat) {
-            self.chat.unread += 1;
-        }
     }
 
     fn copy_invite(&mut self, with_passphrase: bool) -> Action {

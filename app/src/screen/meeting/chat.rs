@@ -251,13 +251,12 @@ impl Chat {
         name: String,
         bytes: Bytes,
     ) -> Task<Message> {
-        let preview = preview(id.clone(), bytes.clone());
         if !self.log.complete(&id, bytes.clone()) {
             let size = bytes.len() as u64;
             self.log.push(Entry::theirs(from, by, Body::picture(id.clone(), name, size, None)));
-            self.log.complete(&id, bytes);
+            self.log.complete(&id, bytes.clone());
         }
-        preview
+        preview(id, bytes)
     }
 }
 

@@ -21,6 +21,9 @@ const TOOL: f32 = 48.0;
 /// The longest room name in the header, in characters.
 const ROOM_CHARS: usize = 28;
 
+/// The longest name on a tile, in characters.
+const NAME_CHARS: usize = 24;
+
 /// Whose tile it is.
 enum Of<'a> {
     Us,
@@ -115,7 +118,8 @@ impl Meeting {
                 .scale_factor(self.scale_factor)
         });
         let muted = ours && !self.on.microphone;
-        let name = if ours { format!("{name} ({})", words::YOU) } else { name.to_owned() };
+        let name = elided(name, NAME_CHARS);
+        let name = if ours { format!("{name} ({})", words::YOU) } else { name };
         let name = container(chip(name, muted.then_some(Icon::MicOff)))
             .align_bottom(Length::Fill)
             .padding(gap::S);
@@ -132,10 +136,9 @@ impl Meeting {
 
     fn screen_tile<'a>(&'a self, shown: &'a Shown) -> Element<'a, Message> {
         let name = match &shown.info.peer {
-            Some(peer) => self.name_of(peer),
-            None => format!("{} ({})", self.name, words::YOU),
+            Some(peer) => words::screen_of(&self.name_of(peer)),
+            None => words::YOUR_SCREEN.to_owned(),
         };
-        let name = words::screen_of(&name);
         let empty = (!shown.alive).then(|| {
             container(icon(Icon::Screen, 40.0, Tint::Muted))
                 .center(Length::Fill)

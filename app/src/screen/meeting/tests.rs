@@ -3,9 +3,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use iced_test::selector;
 use media::{Frame, Slot};
-use net::{Passphrase, Protection, TrackId, TransferId, UnreadableReason, limits};
+use net::{Member, Passphrase, Protection, TrackId, TransferId, UnreadableReason, limits};
 
 use super::*;
+use crate::call::CallEvent;
 use crate::i18n::chat as said;
 use crate::testing::{self, hands_on, user};
 
