@@ -60,8 +60,8 @@ pub mod home {
     /// The certificate question.
     pub const CERTIFICATE: &str = "Do you trust this server?";
     /// What it is about.
-    pub const CERTIFICATE_WHY: &str = "It made its certificate itself, so this computer can't \
-        know whose server it is. Compare the fingerprint with what the server's owner sees:";
+    pub const CERTIFICATE_WHY: &str = "It made its certificate itself, so this computer can’t \
+        know whose server it is. Compare the fingerprint with what the server’s owner sees:";
     /// Yes.
     pub const TRUST: &str = "Trust and remember";
     /// Where the same server showed another certificate before.
@@ -74,7 +74,7 @@ pub mod home {
         format!("At most {} characters, please.", limits::USERNAME_CHARS)
     }
 
-    /// Why a room's name can't be used.
+    /// Why a room's name can’t be used.
     #[must_use]
     pub fn room(error: InvalidId) -> String {
         match error {
@@ -133,7 +133,7 @@ pub mod meeting {
     pub const CONNECTING: &str = "Connecting…";
     /// A peer's connection is being made again.
     pub const RECONNECTING: &str = "Reconnecting…";
-    /// A peer can't be reached.
+    /// A peer can’t be reached.
     pub const FAILED: &str = "No connection";
 
     /// The microphone is on.
@@ -171,6 +171,8 @@ pub mod meeting {
         }
     }
 
+    /// Our own shared screen.
+    pub const YOUR_SCREEN: &str = "Your screen";
     /// Somebody's shared screen.
     #[must_use]
     pub fn screen_of(name: &str) -> String {
@@ -220,7 +222,7 @@ pub mod chat {
     pub const CANCEL: &str = "Cancel";
     /// A picture that was saved.
     pub const SAVED: &str = "Saved";
-    /// A picture that can't be shown, only saved.
+    /// A picture that can’t be shown, only saved.
     pub const NO_PREVIEW: &str = "No preview";
     /// Nothing but these can be sent.
     pub const NOT_A_PICTURE: &str = "Only PNG, JPEG, GIF and WebP pictures can be sent.";
@@ -268,13 +270,13 @@ pub mod chat {
         format!("Pictures may have at most {} MB.", limits::IMAGE_BYTES / (1024 * 1024))
     }
 
-    /// A file that can't be read.
+    /// A file that can’t be read.
     #[must_use]
     pub fn cannot_read(path: &Path, error: &dyn Display) -> String {
         format!("Cannot read {}: {error}.", path.display())
     }
 
-    /// A file that can't be written.
+    /// A file that can’t be written.
     #[must_use]
     pub fn cannot_save(path: &Path, error: &dyn Display) -> String {
         format!("Cannot save {}: {error}.", path.display())

@@ -153,17 +153,16 @@ impl Remembered {
 impl Window {
     fn new(start: &Start, remembered: Remembered) -> (Self, Task<Message>) {
         let form = form(start, &remembered.settings);
-        let recent = remembered.settings.recent.iter();
-        let recent = recent.map(|known| (known.server.clone(), known.room.clone())).collect();
         let problem = remembered.problem.as_deref().map(home::sentence);
         let mut window = Self {
-            home: Home::new(form).with_recent(recent).with_notice(problem),
+            home: Home::new(form).with_notice(problem),
             live: None,
             sources: sources(start, &remembered.settings),
             remembered,
             system: Mode::None,
             scale_factor: 1.0,
         };
+        window.offer_recent();
         let begin = if start.join {
             window.on_home(home::Message::Join)
         } else {
@@ -225,7 +224,7 @@ impl Window {
         Subscription::batch([
             screen,
             system::theme_changes().map(Message::System),
-            event::listen_with(|event, _status, id| window_event(event, id)),
+            event::listen_with(|event, _status, id| window_event(&event, id)),
         ])
     }
 
@@ -295,6 +294,7 @@ impl Window {
         settings.name.clone_from(&destination.name);
         settings.server = Some(destination.server.to_string());
         settings.remember_room(&destination.server.origin(), destination.room.as_str());
+        self.offer_recent();
         let invite = Invite {
             server: destination.server,
             room: destination.room,
@@ -311,6 +311,12 @@ impl Window {
             self.remembered.save(),
             operation::focus(chat::INPUT),
         ])
+    }
+
+    fn offer_recent(&mut self) {
+        let recent = self.remembered.settings.recent.iter();
+        let recent = recent.map(|known| (known.server.clone(), known.room.clone()));
+        self.home.set_recent(recent.collect());
     }
 
     fn happened(&mut self, event: CallEvent) -> Task<Message> {
@@ -475,10 +481,10 @@ fn chosen<T: Clone + Default + std::str::FromStr>(said: Option<&T>, known: Optio
     said.cloned().or_else(|| known?.parse().ok()).unwrap_or_default()
 }
 
-fn window_event(event: Event, id: window::Id) -> Option<Message> {
+fn window_event(event: &Event, id: window::Id) -> Option<Message> {
     let event = match event {
         Event::Window(window::Event::Opened { .. }) => WindowEvent::Opened(id),
-        Event::Window(window::Event::Rescaled(scale)) => WindowEvent::Scaled(scale),
+        Event::Window(window::Event::Rescaled(scale)) => WindowEvent::Scaled(*scale),
         Event::Window(window::Event::CloseRequested) => WindowEvent::CloseRequested(id),
         Event::Keyboard(keyboard::Event::KeyPressed {
             key: keyboard::Key::Named(key::Named::Tab),

@@ -4,7 +4,7 @@ mod form;
 
 use iced::task;
 use iced::widget::{button, column, container, operation, row, stack, text, text_input, tooltip};
-use iced::{Alignment, Element, Length, Padding, Task, Theme};
+use iced::{Alignment, Element, Length, Padding, Task};
 use net::{Fingerprint, JoinError};
 
 use crate::i18n::home as words;
@@ -120,10 +120,8 @@ impl Home {
     }
 
     /// Offers rooms joined before, as server and room, newest first.
-    #[must_use]
-    pub fn with_recent(mut self, recent: Vec<(String, String)>) -> Self {
+    pub fn set_recent(&mut self, recent: Vec<(String, String)>) {
         self.recent = recent;
-        self
     }
 
     /// Says something that the user should know before they begin.
@@ -180,8 +178,7 @@ impl Home {
         self.stage = Stage::Editing;
     }
 
-    /// The first field that still has to be filled in.
-    #[must_use]
+    /// Goes to the first field that still has to be filled in.
     pub fn focus(&self) -> Task<Message> {
         let field = match self.form.check() {
             Err(slip) if slip.name.is_some() => NAME,
@@ -274,7 +271,9 @@ impl Home {
             .align_right(Length::Fill)
             .padding(gap::M);
         let body = match &self.stage {
-            Stage::Asking { fingerprint, changed } => certificate(fingerprint, *changed),
+            Stage::Asking { fingerprint, changed } => {
+                certificate(&self.form.server, fingerprint, *changed)
+            }
             Stage::Editing | Stage::Joining { .. } => self.card(),
         };
         let page = column![heading(), body]
@@ -420,7 +419,11 @@ fn heading<'a>() -> Element<'a, Message> {
         .into()
 }
 
-fn certificate<'a>(fingerprint: &Fingerprint, changed: bool) -> Element<'a, Message> {
+fn certificate<'a>(
+    server: &'a str,
+    fingerprint: &Fingerprint,
+    changed: bool,
+) -> Element<'a, Message> {
     let title = row![
         icon(Icon::Warning, size::TITLE, Tint::Warning),
         text(words::CERTIFICATE).size(size::TITLE).font(theme::SEMIBOLD),
@@ -441,8 +444,9 @@ fn certificate<'a>(fingerprint: &Fingerprint, changed: bool) -> Element<'a, Mess
         icon_button(Icon::Check, tint, words::TRUST, style).on_press(Message::Trust),
     ]
     .spacing(gap::S);
-    let card = column![title, text(why).size(size::BODY), digits, answers].spacing(gap::L);
-    container(card).padding(gap::XL).style(|theme: &Theme| theme::card(theme)).into()
+    let server = text(server).size(size::BODY).font(theme::SEMIBOLD);
+    let card = column![title, server, text(why).size(size::BODY), digits, answers].spacing(gap::L);
+    container(card).padding(gap::XL).style(theme::card).into()
 }
 
 /// A fingerprint as people compare it: groups of four digits, four groups a line.

@@ -161,7 +161,8 @@ fn what_went_wrong_is_said_in_a_sentence_and_nothing_is_lost() {
 #[test]
 fn a_room_joined_before_is_one_press_away() {
     let recent = vec![("https://h:1".to_owned(), "tea".to_owned())];
-    let mut home = Home::new(Form::default()).with_recent(recent);
+    let mut home = Home::new(Form::default());
+    home.set_recent(recent);
     act(&mut home, |ui| {
         ui.click("tea").unwrap();
     });

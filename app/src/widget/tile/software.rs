@@ -111,14 +111,11 @@ impl Pixels {
         }
         let left = (from - width) / 2 * 4;
         let top = (whole.1 as usize - height) / 2;
-        let rgba = rgba
-            .chunks_exact(from * 4)
-            .skip(top)
-            .take(height)
-            .flat_map(|line| &line[left..left + row])
-            .copied()
-            .collect();
-        Self { width, height, rgba }
+        let mut seen = Vec::with_capacity(row * height);
+        for line in rgba.chunks_exact(from * 4).skip(top).take(height) {
+            seen.extend_from_slice(&line[left..left + row]);
+        }
+        Self { width, height, rgba: seen }
     }
 
     fn mirror(&mut self) {
