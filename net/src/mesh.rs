@@ -295,11 +295,11 @@ impl Mesh {
     }
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let recovering = self.recovering_until;
+        let left = |peer: &Peer| peer.left_at(self.online, self.recovering_until);
         let gone: Vec<UserId> = self
             .peers
             .iter()
-            .filter(|(_, peer)| peer.left_at(recovering).is_some_and(|left| now >= left))
+            .filter(|(_, peer)| left(peer).is_some_and(|left| now >= left))
             .map(|(id, _)| id.clone())
             .collect();
         for id in &gone {

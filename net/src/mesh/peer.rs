@@ -153,8 +153,16 @@ impl Peer {
         self.missing_since = if present { None } else { self.missing_since.or(Some(now)) };
     }
 
-    /// From when on it counts as gone from the room, if it is missing.
-    pub(super) fn left_at(&self, recovering_until: Option<Instant>) -> Option<Instant> {
+    /// From when on it counts as gone from the room, if it is missing. Without a server nobody
+    /// knows who is in the room.
+    pub(super) fn left_at(
+        &self,
+        online: bool,
+        recovering_until: Option<Instant>,
+    ) -> Option<Instant> {
+        if !online {
+            return None;
+        }
         let left = self.missing_since? + limits::ROSTER_GRACE;
         // It may just not have found back to the server; its connection knows better.
         let recovering = recovering_until.filter(|_| self.link == Link::Connected);
@@ -167,7 +175,7 @@ impl Peer {
         online: bool,
         recovering_until: Option<Instant>,
     ) -> Option<Instant> {
-        let left = self.left_at(recovering_until);
+        let left = self.left_at(online, recovering_until);
         if !online || self.running.is_some() || self.is_gone() {
             return left;
         }

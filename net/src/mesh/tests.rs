@@ -366,6 +366,9 @@ fn a_connection_outlives_a_server_that_forgot_its_member() {
     world.join("a", None);
     world.join("b", None);
     world.run_for(Duration::from_secs(10));
+    // A server that goes takes one after the other off the list.
+    world.input(&user("a"), Input::Roster(vec![member("a")]));
+    world.run_for(Duration::from_millis(50));
     world.input(&user("a"), Input::Online(false));
     world.run_for(Duration::from_secs(60));
     world.input(&user("a"), Input::Online(true));

@@ -18,6 +18,9 @@ use crate::transfer::{Got, Incoming, Outgoing};
 const IMAGES: usize = 8;
 /// The user's refusals on their way to the reader. When it is full, the refusal is lost.
 const REFUSALS: usize = 8;
+/// Short messages of the reader on their way out. When it is full, one is lost: a peer that misses
+/// a refusal goes on sending what we ignore.
+const NOTES: usize = 16;
 /// How long an image waits for the channel to open.
 const OPENING: Duration = Duration::from_secs(20);
 /// How long the last bytes of an image may take to be acknowledged.
@@ -43,16 +46,18 @@ impl Channel {
     pub(super) fn spawn(channel: Arc<dyn DataChannel>, outbox: Outbox) -> Self {
         let (images, waiting) = mpsc::channel(IMAGES);
         let (refusals, refused) = mpsc::channel(REFUSALS);
+        let (notes, to_note) = mpsc::channel(NOTES);
         let (opened, open) = watch::channel(Open::NotYet);
         let current = Current::default();
         let reader = Reader {
             channel: Arc::clone(&channel),
             outbox: outbox.clone(),
             opened,
+            notes,
             current: Arc::clone(&current),
             incoming: Incoming::default(),
         };
-        let writer = Writer { channel: Arc::clone(&channel), outbox, open, current };
+        let writer = Writer { channel: Arc::clone(&channel), outbox, open, current, to_note };
         Self {
             channel,
             images,
@@ -94,6 +99,7 @@ struct Reader {
     channel: Arc<dyn DataChannel>,
     outbox: Outbox,
     opened: watch::Sender<Open>,
+    notes: mpsc::Sender<TransferMessage>,
     current: Current,
     incoming: Incoming,
 }
@@ -145,12 +151,12 @@ impl Reader {
                 }
                 Got::Complete { id, name, mime, bytes, sha256 } => {
                     let hex = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-                    self.tell(TransferMessage::Done { id: id.to_string(), sha256: hex }).await;
+                    self.tell(TransferMessage::Done { id: id.to_string(), sha256: hex });
                     Event::Image { from: from.clone(), id, name, mime, bytes, sha256 }
                 }
                 Got::Failed { id, why, tell } => {
                     if tell {
-                        self.tell(TransferMessage::Cancel { id: id.to_string() }).await;
+                        self.tell(TransferMessage::Cancel { id: id.to_string() });
                     }
                     Event::ImageFailed { id, peer: Some(from.clone()), why }
                 }
@@ -168,9 +174,9 @@ impl Reader {
         }
     }
 
-    /// Never waits for a place: the peer might be waiting for us to read.
-    async fn tell(&self, message: TransferMessage) {
-        self.channel.try_send_text(&message.to_json()).await.ok();
+    /// Never waits: the peer might be waiting for us to read.
+    fn tell(&self, message: TransferMessage) {
+        self.notes.try_send(message).ok();
     }
 
     fn stop(&self, id: &TransferId) {
@@ -186,40 +192,53 @@ struct Writer {
     outbox: Outbox,
     open: watch::Receiver<Open>,
     current: Current,
+    to_note: mpsc::Receiver<TransferMessage>,
 }
+
+/// Why an image did not get through, in the user's words.
+type Unsent = &'static str;
 
 impl Writer {
     async fn run(mut self, mut images: mpsc::Receiver<Arc<Outgoing>>) {
-        while let Some(image) = images.recv().await {
-            let refused = CancellationToken::new();
-            self.set_current(Some((image.id.clone(), refused.clone())));
-            let sent = tokio::select! {
+        loop {
+            tokio::select! {
                 biased;
-                () = image.cancelled.cancelled() => Err("you stopped it"),
-                () = refused.cancelled() => Err("it was refused"),
-                sent = self.send(&image) => sent,
-            };
-            self.set_current(None);
-            match sent {
-                Ok(()) => {
-                    let (id, peer) = (image.id.clone(), self.outbox.peer.clone());
-                    self.outbox.event(Event::ImageSent { id, peer }).await;
-                }
-                Err(why) => {
-                    let cancel = TransferMessage::Cancel { id: image.id.to_string() };
-                    self.channel.try_send_text(&cancel.to_json()).await.ok();
-                    failed(&image, why, &self.outbox).await;
-                }
+                Some(note) = self.to_note.recv() => self.note(&note).await,
+                image = images.recv() => match image {
+                    Some(image) => self.one(&image).await,
+                    None => return,
+                },
             }
         }
+    }
+
+    async fn one(&mut self, image: &Outgoing) {
+        let refused = CancellationToken::new();
+        self.set_current(Some((image.id.clone(), refused.clone())));
+        let sent = self.send(image, &refused).await;
+        self.set_current(None);
+        match sent {
+            Ok(()) => {
+                let (id, peer) = (image.id.clone(), self.outbox.peer.clone());
+                self.outbox.event(Event::ImageSent { id, peer }).await;
+            }
+            Err(why) => {
+                failed(image, why, &self.outbox).await;
+                self.note(&TransferMessage::Cancel { id: image.id.to_string() }).await;
+            }
+        }
+    }
+
+    async fn note(&self, note: &TransferMessage) {
+        // It fails when the channel is gone; the reader notices that, too.
+        self.channel.send_text(&note.to_json()).await.ok();
     }
 
     fn set_current(&self, current: Option<(TransferId, CancellationToken)>) {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = current;
     }
 
-    async fn send(&mut self, image: &Outgoing) -> Result<(), &'static str> {
-        const LOST: &str = "the connection was lost";
+    async fn send(&mut self, image: &Outgoing, refused: &CancellationToken) -> Result<(), Unsent> {
         let opening = self.open.wait_for(|open| *open != Open::NotYet);
         match tokio::time::timeout(OPENING, opening).await {
             Ok(Ok(open)) if *open == Open::Yes => {}
@@ -230,8 +249,17 @@ impl Writer {
         let (total, mut done) = (image.bytes.len() as u64, 0);
         let mut reported_at = Instant::now();
         for slice in image.slices() {
+            stopped(image, refused)?;
+            while let Ok(note) = self.to_note.try_recv() {
+                self.note(&note).await;
+            }
             // Waits while too much is under way.
-            self.channel.send(BytesMut::from(slice)).await.map_err(|_| LOST)?;
+            tokio::select! {
+                biased;
+                () = image.cancelled.cancelled() => {}
+                () = refused.cancelled() => {}
+                sent = self.channel.send(BytesMut::from(slice)) => sent.map_err(|_| LOST)?,
+            }
             done += slice.len() as u64;
             if reported_at.elapsed() >= REPORT_EVERY {
                 reported_at = Instant::now();
@@ -239,20 +267,33 @@ impl Writer {
                 self.outbox.event(Event::ImageProgress { id, peer, done, total }).await;
             }
         }
+        stopped(image, refused)?;
         self.channel.send_text(&image.end()).await.map_err(|_| LOST)?;
         let drained = tokio::time::timeout(DRAINING, self.drained());
         drained.await.unwrap_or(Err("the other side does not take it"))
     }
 
     /// Everything was acknowledged. Old clients say nothing themselves.
-    async fn drained(&self) -> Result<(), &'static str> {
+    async fn drained(&self) -> Result<(), Unsent> {
         loop {
             match self.channel.outstanding_bytes().await {
                 Ok(0) => return Ok(()),
                 Ok(_) => tokio::time::sleep(DRAIN_CHECK).await,
-                Err(_) => return Err("the connection was lost"),
+                Err(_) => return Err(LOST),
             }
         }
+    }
+}
+
+const LOST: Unsent = "the connection was lost";
+
+fn stopped(image: &Outgoing, refused: &CancellationToken) -> Result<(), Unsent> {
+    if image.cancelled.is_cancelled() {
+        Err("you stopped it")
+    } else if refused.is_cancelled() {
+        Err("it was refused")
+    } else {
+        Ok(())
     }
 }
 

@@ -24,6 +24,10 @@ use crate::tls::Tls;
 
 /// How long each step of getting in may take.
 const STEP: Duration = Duration::from_secs(10);
+/// Pause after "too many requests": servers let one or two sign in a second from one address.
+const BUSY: Duration = Duration::from_millis(1_200);
+/// How often it is tried again.
+const BUSY_RETRIES: usize = 4;
 /// Bytes of an HTTP answer that are read.
 const BODY_BYTES: usize = 64 * 1024;
 /// Characters of a refusal that are shown.
@@ -82,6 +86,16 @@ impl Server {
 
     /// Makes us a new id.
     pub(crate) async fn sign_in(&self, name: &str) -> Result<SignInResponse, JoinError> {
+        for _ in 0..BUSY_RETRIES {
+            match self.try_sign_in(name).await {
+                Err(JoinError::Refused { status: 429, .. }) => tokio::time::sleep(BUSY).await,
+                result => return result,
+            }
+        }
+        self.try_sign_in(name).await
+    }
+
+    async fn try_sign_in(&self, name: &str) -> Result<SignInResponse, JoinError> {
         let body = SignInRequest { username: Some(name.to_owned()) };
         let request = self.http.post(self.url.route("auth/sign-in")).json(&body);
         let response = request.send().await.map_err(|error| self.http_error(&error))?;
