@@ -95,25 +95,41 @@ impl Painter {
 }
 
 /// The counter that the picture shows; `None` when there is none or it can't be read.
+///
+/// Pictures that were scaled on their way are read, too: where the sender's height was no multiple
+/// of 48, rounding has left its blocks a little smaller than a 24th of the height, so several
+/// sizes are tried and the CRC tells which is right.
 pub fn read_counter(frame: &Frame) -> Option<u32> {
-    let side = block_side(frame.height());
-    if !has_room(frame, side) {
+    /// Sides in parts of the height: as drawn at 720 and 480, 360, 180, 1080, 540 and 270 lines.
+    const SIDES: [f32; 6] = [1. / 24., 14. / 360., 6. / 180., 44. / 1080., 22. / 540., 10. / 270.];
+    let height = frame.height();
+    let scaled = SIDES.iter().map(|side| side * height as f32);
+    let sides = std::iter::once(block_side(height) as f32).chain(scaled);
+    sides.into_iter().find_map(|side| read_counter_of(frame, side))
+}
+
+/// Reads blocks with this side in pixels.
+fn read_counter_of(frame: &Frame, side: f32) -> Option<u32> {
+    let fits = |blocks: u32, length: u32| (blocks + 1) as f32 * side <= length as f32;
+    if !fits(COLUMNS, frame.width()) || !fits(ROWS, frame.height()) {
         return None;
     }
     let luma = frame.y();
-    let (quarter, half) = (side / 4, side / 2);
+    // The central half of block number `block` in a row or column.
+    let half = |block: u32| {
+        let start = ((block as f32 + 1.25) * side).round() as usize;
+        start..((block as f32 + 1.75) * side).round().max(start as f32 + 1.0) as usize
+    };
     let mut bits = 0u64;
     for block in 0..COLUMNS * ROWS {
-        let (column, row) = (block % COLUMNS, block / COLUMNS);
-        let (x, y) = (side * (1 + column) + quarter, side * (1 + row) + quarter);
+        let (columns, rows) = (half(block % COLUMNS), half(block / COLUMNS));
+        let samples = (columns.len() * rows.len()) as u32;
         let mut sum = 0;
-        for line in y..y + half {
-            let start = line as usize * luma.stride + x as usize;
-            let samples = &luma.data[start..start + half as usize];
-            sum += samples.iter().map(|&sample| u32::from(sample)).sum::<u32>();
+        for row in rows {
+            let row = &luma.data[row * luma.stride..];
+            sum += row[columns.clone()].iter().map(|&sample| u32::from(sample)).sum::<u32>();
         }
-        let white = sum > u32::from(THRESHOLD) * half * half;
-        bits = bits << 1 | u64::from(white);
+        bits = bits << 1 | u64::from(sum > u32::from(THRESHOLD) * samples);
     }
     let (counter, crc) = ((bits >> 16) as u32, bits as u16);
     (crc16(counter.to_be_bytes()) == crc).then_some(counter)
@@ -260,6 +276,19 @@ mod tests {
             for counter in [0, 1, 0xDEAD_BEEF, u32::MAX] {
                 let frame = draw(width, height, counter, "Zoë", Instant::now());
                 assert_eq!(read_counter(&frame), Some(counter), "{width}×{height}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_counter_is_read_back_after_scaling() {
+        let mut converter = crate::video::convert::Converter::default();
+        for (width, height) in [(1920, 1080), (1280, 720), (640, 480), (640, 360), (480, 270)] {
+            let frame = draw(width, height, 12_345, "ada", Instant::now());
+            for scale in [0.4, 0.5, 0.75, 1.0, 1.5] {
+                let side = |side: u32| (side as f32 * scale) as u32;
+                let scaled = converter.scaled(&frame, side(width), side(height));
+                assert_eq!(read_counter(&scaled), Some(12_345), "{height} lines by {scale}");
             }
         }
     }

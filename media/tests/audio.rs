@@ -194,3 +194,23 @@ fn an_engine_without_listeners_ends_when_dropped() {
     input.push(AudioPacket { data: vec![1, 2, 3].into(), rtp_time: 0, sequence: 0 });
     assert_eq!(input.id(), "ada");
 }
+
+#[test]
+fn the_sound_of_a_film_is_a_microphone() {
+    let film = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testdata/pattern.webm");
+    let microphone = SoundSource::File(film.into());
+    let (_film, mut packets) =
+        AudioEngine::open(AudioConfig { microphone, speaker: SoundSink::None });
+    let (listener, _own) = tone(440.0, SoundSink::None);
+    let peer = listener.add_peer("film");
+    // More than its one second, so that it was played from the start again.
+    carry(
+        &mut packets,
+        &peer,
+        |_| false,
+        || {
+            peer.stats().decoded > 80
+                && peer.pitch_hz().is_some_and(|pitch| (pitch / 660.0 - 1.0).abs() < 0.02)
+        },
+    );
+}

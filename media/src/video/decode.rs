@@ -19,6 +19,9 @@ use crate::{Frame, Slot};
 
 /// How long at least between two requests for a key frame: every sender has to make a large one.
 const KEY_REQUEST_INTERVAL: Duration = Duration::from_secs(1);
+/// Packets in a row that may pass without a picture. A sender in a call never reorders pictures, so
+/// a decoder that stays silent was led astray by damage.
+const MAX_SILENT: u32 = 8;
 /// Larger packets are refused: nothing a call sends is as large.
 const MAX_PACKET_BYTES: usize = 4 << 20;
 
@@ -114,6 +117,8 @@ impl VideoDecoder {
             shared: Arc::clone(&shared),
             need_key,
             key_requested: None,
+            astray: false,
+            silent: 0,
         };
         shared.wants_key.store(true, Ordering::Relaxed);
         let worker = Worker::spawn(&format!("pm-decode-{name}"), move |stop| {
@@ -169,6 +174,10 @@ struct Decoding<F> {
     shared: Arc<Shared>,
     need_key: F,
     key_requested: Option<Instant>,
+    /// The decoder met an error: its state is not to be trusted any more.
+    astray: bool,
+    /// Packets in a row without a picture.
+    silent: u32,
 }
 
 impl<F: Fn()> Decoding<F> {
@@ -187,27 +196,49 @@ impl<F: Fn()> Decoding<F> {
             if !is_key(self.codec, packet) {
                 return self.failed("no key frame yet");
             }
-            self.decoder.flush();
+            self.restart();
             self.shared.wants_key.store(false, Ordering::Relaxed);
         }
         if let Err(error) = self.decoder.send_packet(&Packet::copy(&packet.data)) {
             tracing::debug!(codec = ?self.codec, %error, "a picture could not be decoded");
-            return self.failed("an error");
+            return self.went_astray("an error");
         }
+        self.silent += 1;
         loop {
             let mut picture = AvFrame::empty();
             match self.decoder.receive_frame(&mut picture) {
                 Ok(()) => self.picture(picture),
-                Err(ffmpeg_next::Error::Other { errno: ffmpeg_next::error::EAGAIN }) => return,
+                Err(ffmpeg_next::Error::Other { errno: ffmpeg_next::error::EAGAIN }) => break,
                 Err(error) => {
                     tracing::debug!(codec = ?self.codec, %error, "a picture got lost");
-                    return self.failed("an error");
+                    return self.went_astray("an error");
                 }
             }
         }
+        if self.silent > MAX_SILENT {
+            self.went_astray("silence");
+        }
+    }
+
+    /// Prepares for a key frame.
+    fn restart(&mut self) {
+        self.silent = 0;
+        if std::mem::take(&mut self.astray)
+            && let Ok(decoder) = open(self.codec)
+        {
+            self.decoder = decoder;
+        } else {
+            self.decoder.flush();
+        }
+    }
+
+    fn went_astray(&mut self, why: &'static str) {
+        self.astray = true;
+        self.failed(why);
     }
 
     fn picture(&mut self, picture: AvFrame) {
+        self.silent = 0;
         let (width, height) = (picture.width(), picture.height());
         if picture.is_corrupt() || picture.has_decode_errors() {
             return self.failed("a hole in it");
