@@ -36,7 +36,7 @@ const MAX_LETTERS: usize = 40;
 
 /// The side of a block in pixels, for a picture of this height.
 pub fn block_side(height: u32) -> u32 {
-    (height / 24 & !1).max(2)
+    ((height / 24) & !1).max(2)
 }
 
 /// Draws picture number `counter` with `label`. Who draws many keeps a [`Painter`].
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_block_is_noticed() {
+    fn one_wrong_block_is_found_out() {
         let mut frame = draw(640, 480, 77, "", Instant::now());
         let (luma, stride) = frame.plane_mut(0);
         for line in 20..40 {

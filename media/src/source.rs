@@ -170,31 +170,31 @@ impl fmt::Display for SoundSink {
 mod tests {
     use super::*;
 
-    fn check<T>(text: &str, source: T)
+    fn check<T>(text: &str, source: &T)
     where
         T: FromStr<Err = SourceError> + fmt::Display + PartialEq + fmt::Debug,
     {
-        assert_eq!(text.parse::<T>().as_ref(), Ok(&source));
+        assert_eq!(text.parse::<T>().as_ref(), Ok(source));
         assert_eq!(source.to_string(), text);
     }
 
     #[test]
     fn every_source_is_read_back_as_it_was_written() {
-        check("pattern", VideoSource::Pattern);
-        check("none", VideoSource::None);
-        check("default", VideoSource::Default);
-        check("file:/a b/c.mp4", VideoSource::File("/a b/c.mp4".into()));
-        check("HD Webcam", VideoSource::Named("HD Webcam".into()));
-        check("tone", SoundSource::Tone(440.0));
-        check("tone:1000", SoundSource::Tone(1000.0));
-        check("none", SoundSource::None);
-        check("default", SoundSource::Default);
-        check("file:x.wav", SoundSource::File("x.wav".into()));
-        check("USB Mic", SoundSource::Named("USB Mic".into()));
-        check("none", SoundSink::None);
-        check("default", SoundSink::Default);
-        check("file:x.wav", SoundSink::File("x.wav".into()));
-        check("tone", SoundSink::Named("tone".into()));
+        check("pattern", &VideoSource::Pattern);
+        check("none", &VideoSource::None);
+        check("default", &VideoSource::Default);
+        check("file:/a b/c.mp4", &VideoSource::File("/a b/c.mp4".into()));
+        check("HD Webcam", &VideoSource::Named("HD Webcam".into()));
+        check("tone", &SoundSource::Tone(440.0));
+        check("tone:1000", &SoundSource::Tone(1000.0));
+        check("none", &SoundSource::None);
+        check("default", &SoundSource::Default);
+        check("file:x.wav", &SoundSource::File("x.wav".into()));
+        check("USB Mic", &SoundSource::Named("USB Mic".into()));
+        check("none", &SoundSink::None);
+        check("default", &SoundSink::Default);
+        check("file:x.wav", &SoundSink::File("x.wav".into()));
+        check("tone", &SoundSink::Named("tone".into()));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Sound through the whole chain: source, encoder, jitter buffer, decoder, mixer, sink.
 
+#![cfg(test)]
+
 use std::time::{Duration, Instant};
 
 use media::{

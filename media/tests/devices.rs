@@ -2,6 +2,8 @@
 //! without a screen. Each test starts its servers and then itself anew with their addresses in
 //! the environment, because a process can't change its own safely.
 
+#![cfg(test)]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Pictures through the whole chain: camera, encoder, decoder, slot.
 
+#![cfg(test)]
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

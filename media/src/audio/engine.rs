@@ -24,7 +24,7 @@ const EXPECTED_LOSS_PERCENT: i32 = 10;
 /// The largest packet at [`BITRATE_BPS`] is a few hundred bytes; Opus's own limit is 1275.
 const MAX_PACKET_BYTES: usize = 1275;
 /// How long the thread sleeps at most when only devices could wake it: a device that died without
-/// a word is noticed then.
+/// a word is found out then.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
 /// Where our sound comes from. Lives on the audio thread.

@@ -166,8 +166,8 @@ impl Vp8Encoder {
                     continue;
                 }
                 let frame = packet.data.frame;
-                let data = slice::from_raw_parts(frame.buf.cast::<u8>(), frame.sz as usize);
-                let key = u64::from(frame.flags) & u64::from(vpx::VPX_FRAME_IS_KEY) != 0;
+                let data = slice::from_raw_parts(frame.buf.cast::<u8>(), frame.sz);
+                let key = frame.flags & vpx::VPX_FRAME_IS_KEY != 0;
                 encoded = Some(Encoded { data: Bytes::copy_from_slice(data), key });
             }
         }
