@@ -6,6 +6,7 @@ mod connect;
 mod counters;
 mod feedback;
 mod receive;
+mod role;
 mod sdp;
 mod send;
 
@@ -36,6 +37,7 @@ use channel::Channel;
 use counters::Counters;
 use feedback::KeyFrameRequests;
 use receive::Tracks;
+use role::DtlsRole;
 use sdp::Description;
 use send::Senders;
 
@@ -221,6 +223,7 @@ async fn run(
         channel: None,
         local: Description::default(),
         remote: Description::default(),
+        role: DtlsRole::default(),
         candidates: 0,
         connected: false,
     };
@@ -302,6 +305,7 @@ struct Task {
     /// What we said last, and what the peer said last.
     local: Description,
     remote: Description,
+    role: DtlsRole,
     /// Remote candidates so far.
     candidates: usize,
     connected: bool,
@@ -437,10 +441,11 @@ impl Task {
                 }
                 let answer = self.answer(&sdp).await?;
                 let local = Description::parse(&answer);
-                (sdp::prefer_vp8(&answer), Some(local))
+                (sdp::prefer_vp8(&self.role.kept_in(&answer)), Some(local))
             }
             Op::AcceptAnswer { sdp } => {
                 self.set_remote(RTCSessionDescription::answer, &sdp).await?;
+                self.role.heard(&sdp);
                 (String::new(), None)
             }
             Op::Candidate(_) => unreachable!("candidates are no step of negotiation"),
