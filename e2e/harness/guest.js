@@ -307,7 +307,7 @@ export class Guest {
         const w = /** @type {any} */ (window);
         for (const element of document.querySelectorAll(`${selector} video, ${selector} audio`)) {
           const heard = w.__probe.sound(element);
-          if (hz === null && heard && heard.dbfs > -60) return false;
+          if (hz === null && heard && !(heard.dbfs <= -60)) return false;
           const right = heard && heard.dbfs > -50 && Math.abs(heard.hz - Number(hz)) < Number(hz) * 0.02;
           if (hz !== null && right) return heard;
         }

@@ -63,11 +63,13 @@ export function installProbes() {
     return readBlocks(data, width, even) ?? readBlocks(data, width, height / 24);
   };
 
-  /** @type {Map<string, { analyser: AnalyserNode, context: AudioContext }>} by track id */
+  /** A meter that has just begun has heard nothing yet, which is not silence. */
+  const WARM_AFTER_MS = 700;
+  /** @type {Map<string, { analyser: AnalyserNode, context: AudioContext, since: number }>} by track id */
   const meters = new Map();
 
   /**
-   * Pitch and level of the sound that a media element plays.
+   * Pitch and level of the sound that a media element plays; `null` where it has no sound.
    * @param {HTMLMediaElement} element
    */
   const sound = (element) => {
@@ -83,10 +85,11 @@ export function installProbes() {
       analyser.smoothingTimeConstant = 0;
       context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
       void context.resume();
-      meter = { analyser, context };
+      meter = { analyser, context, since: performance.now() };
       meters.set(track.id, meter);
     }
-    const { analyser, context } = meter;
+    const { analyser, context, since } = meter;
+    if (performance.now() - since < WARM_AFTER_MS) return { hz: 0, dbfs: NaN };
     const spectrum = new Float32Array(analyser.frequencyBinCount);
     analyser.getFloatFrequencyData(spectrum);
     let peak = 1;
@@ -107,12 +110,50 @@ export function installProbes() {
   // Connections are kept only to ask them, after a failure, what they think of themselves.
   /** @type {RTCPeerConnection[]} */
   const connections = [];
+  /** @type {string[]} */
+  const history = [];
+  const began = performance.now();
+  /** @param {string} sdp */
+  const sections = (sdp) =>
+    sdp
+      .split(/^m=/m)
+      .slice(1)
+      .map((part) => {
+        const kind = part.split(' ', 1)[0];
+        const mid = part.match(/^a=mid:(.*)$/m)?.[1]?.trim();
+        const direction = part.match(/^a=(sendrecv|sendonly|recvonly|inactive)/m)?.[1];
+        return `${mid}:${kind}${part.startsWith(`${kind} 0 `) ? '(0)' : ''}:${direction ?? ''}`;
+      })
+      .join(' ');
   const Real = window.RTCPeerConnection;
   window.RTCPeerConnection = class extends Real {
     /** @param {RTCConfiguration} [configuration] */
     constructor(configuration) {
       super(configuration);
       connections.push(this);
+      const number = connections.length;
+      const note = (/** @type {string} */ text) => {
+        history.push(`  ${Math.round(performance.now() - began)} ms, connection ${number}: ${text}`);
+      };
+      for (const which of /** @type {const} */ (['setLocalDescription', 'setRemoteDescription'])) {
+        const real = super[which].bind(this);
+        this[which] = async (/** @type {any} */ description) => {
+          const before = this.signalingState;
+          const what = () => {
+            const set =
+              which === 'setLocalDescription' ? this.pendingLocalDescription ?? this.localDescription : description;
+            return `${which} ${set?.type ?? '?'} [${sections(set?.sdp ?? '')}] in ${before}`;
+          };
+          try {
+            await real(description);
+            note(what());
+          } catch (error) {
+            note(`${what()} FAILED: ${error}`);
+            throw error;
+          }
+        };
+      }
+      this.addEventListener('connectionstatechange', () => note(this.connectionState));
     }
   };
   const numbers = async () => {
@@ -138,7 +179,7 @@ export function installProbes() {
         }
       }
     }
-    return lines.join('\n');
+    return [...lines, 'signalling:', ...history.slice(-60)].join('\n');
   };
 
   Object.assign(window, { __probe: { counter, sound, crc16, numbers } });

@@ -153,6 +153,7 @@ scenario('camera and microphone go off and on again', { ms: 90_000 }, async (sta
   await guest.page.click('#toggle-microphone');
   await native.hears(guest.user, BROWSER_HZ, { since });
 
+  await guest.hears(native.user, NATIVE_HZ);
   native.send({ command: 'microphone', on: false });
   await guest.silent(native.user);
   native.send({ command: 'microphone', on: true });

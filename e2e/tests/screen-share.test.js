@@ -24,33 +24,40 @@ scenario('a native peer shares its screen beside its camera', { ms: 90_000 }, as
   assert.deepEqual(browser.faults(), []);
 });
 
-scenario('a page shares its screen with a native peer', { ms: 90_000 }, async (stage) => {
-  const server = await stage.server();
-  const [browser, native] = await Promise.all([knownBrowser(stage), stage.native(server)]);
-  const guest = await Guest.join(browser, server, { room: stage.room });
-  await native.sees(guest.user, { counter: true });
-  // A browser without a display has no screen to give: a canvas stands in for it.
-  await guest.page.evaluate(() => {
-    navigator.mediaDevices.getDisplayMedia = async () => {
-      const canvas = document.createElement('canvas');
-      [canvas.width, canvas.height] = [800, 600];
-      const context = canvas.getContext('2d');
-      let n = 0;
-      setInterval(() => {
-        n += 1;
-        if (!context) return;
-        context.fillStyle = `hsl(${n % 360} 80% 50%)`;
-        context.fillRect(0, 0, 800, 600);
-      }, 50);
-      return canvas.captureStream(20);
-    };
+/** @type {['lower' | 'higher', (native: string) => (id: string) => boolean][]} */
+const ORDERS = [
+  ['lower', (native) => (id) => native < id],
+  ['higher', (native) => (id) => native > id],
+];
+for (const [order, idWhere] of ORDERS) {
+  scenario(`a page shares its screen with a native peer of ${order} id`, { ms: 60_000 }, async (stage) => {
+    const server = await stage.server();
+    const [browser, native] = await Promise.all([knownBrowser(stage), stage.native(server)]);
+    const guest = await Guest.join(browser, server, { room: stage.room, idWhere: idWhere(native.user) });
+    await native.sees(guest.user, { counter: true });
+    // A browser without a display has no screen to give: a canvas stands in for it.
+    await guest.page.evaluate(() => {
+      navigator.mediaDevices.getDisplayMedia = async () => {
+        const canvas = document.createElement('canvas');
+        [canvas.width, canvas.height] = [800, 600];
+        const context = canvas.getContext('2d');
+        let n = 0;
+        setInterval(() => {
+          n += 1;
+          if (!context) return;
+          context.fillStyle = `hsl(${n % 360} 80% 50%)`;
+          context.fillRect(0, 0, 800, 600);
+        }, 50);
+        return canvas.captureStream(20);
+      };
+    });
+    await guest.page.click('#toggle-screen');
+    const shown = await native.sees(guest.user, { track: 'screen' });
+    stage.note(`the native peer sees the page's screen at ${shown.width}×${shown.height}`);
+    const since = native.mark();
+    await guest.page.click('#toggle-screen');
+    await native.waitFor('track-removed', (e) => e.track === 'screen', { since });
+    await native.sees(guest.user, { counter: true, since: native.mark() });
+    assert.deepEqual(browser.faults(), []);
   });
-  await guest.page.click('#toggle-screen');
-  const shown = await native.sees(guest.user, { track: 'screen' });
-  stage.note(`the native peer sees the page's screen at ${shown.width}×${shown.height}`);
-  const since = native.mark();
-  await guest.page.click('#toggle-screen');
-  await native.waitFor('track-removed', (e) => e.track === 'screen', { since });
-  await native.sees(guest.user, { counter: true, since: native.mark() });
-  assert.deepEqual(browser.faults(), []);
-});
+}
