@@ -495,3 +495,6 @@ fn window_event(event: &Event, id: window::Id) -> Option<Message> {
     };
     Some(Message::Window(event))
 }
+
+#[cfg(test)]
+mod tests;
