@@ -181,7 +181,6 @@ impl CallEvent {
     /// The events that the call passes on as they are; the others are for the call itself.
     pub(super) fn from_net(event: Event) -> Option<Self> {
         Some(match event {
-            Event::Joined { user, name, room } => CallEvent::Joined { user, name, room },
             Event::Server(link) => CallEvent::Server(link),
             Event::Roster(members) => CallEvent::Roster(members),
             Event::Peer { peer, state } => CallEvent::Peer { peer, state },
@@ -205,7 +204,8 @@ impl CallEvent {
             Event::ImageFailed { id, peer, why } => CallEvent::ImageFailed { id, peer, why },
             Event::Stats(stats) => CallEvent::Stats(stats),
             Event::Error { code, message } => CallEvent::Error { code, message },
-            Event::Track(_)
+            Event::Joined { .. }
+            | Event::Track(_)
             | Event::TrackEnded { .. }
             | Event::KeyFrameWanted { .. }
             | Event::Left => {

@@ -55,6 +55,8 @@ pub(super) struct Task {
     camera: Option<Outgoing>,
     screen: Option<Outgoing>,
     sound_problems: Vec<String>,
+    /// Our own sources were told about.
+    introduced: bool,
 }
 
 /// Everything that reaches the task.
@@ -86,6 +88,7 @@ impl Task {
             camera,
             screen: None,
             sound_problems: Vec::new(),
+            introduced: false,
         }
     }
 
@@ -104,7 +107,6 @@ impl Task {
         let mut notices = self.notices_in.take().expect("a task runs once");
         let mut tend = tokio::time::interval(TEND);
         tend.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.tell_own_sources().await;
         loop {
             let input = tokio::select! {
                 biased;
@@ -129,10 +131,14 @@ impl Task {
     }
 
     async fn handle_net(&mut self, event: Event) {
-        if let Event::Joined { user, .. } = &event {
-            self.shared.set_user(user.clone());
-        }
         match event {
+            Event::Joined { user, name, room } => {
+                self.shared.set_user(user.clone());
+                self.tell(CallEvent::Joined { user, name, room }).await;
+                if !std::mem::replace(&mut self.introduced, true) {
+                    self.tell_own_sources().await;
+                }
+            }
             Event::Track(track) => self.add_track(track).await,
             Event::TrackEnded { peer, track } => self.remove_track(peer, track).await,
             Event::KeyFrameWanted { source } => self.make_key_frame(source),
@@ -290,10 +296,15 @@ impl Task {
         if !running {
             return;
         }
-        // Without pictures the others see the name instead of a black square.
-        self.publish(source, problem.is_none());
+        let failed = problem.is_some();
         if let Some(what) = problem {
             self.tell(CallEvent::Problem { what }).await;
+        }
+        match source {
+            Source::Screen if failed => self.switch_screen(None).await,
+            // A camera may come back. Without pictures the others see the name instead of a black
+            // square.
+            _ => self.publish(source, !failed),
         }
     }
 

@@ -96,3 +96,23 @@ async fn a_peer_whose_output_nobody_reads_ends() {
     assert!(ended.expect("it ends").unwrap().success());
     other.send(&Command::Leave).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_is_said_and_does_not_end_the_call() {
+    let stage = Stage::new().await;
+    let missing = ["--camera", "file:/does/not/exist.mp4", "--microphone", "no such microphone"];
+    let mut native = stage.native_with("Ana", "secret", &missing).await;
+    for name in ["exist.mp4", "no such microphone"] {
+        native
+            .wait_for("problem", |event| {
+                matches!(event, Event::Problem { message } if message.contains(name))
+            })
+            .await;
+    }
+    native.forget();
+    native.send(&Command::Screen { on: true }).await;
+    native.wait_for("problem", |event| matches!(event, Event::Problem { .. })).await;
+    let off = Event::Source { source: net::Source::Screen, on: false };
+    native.wait_for("end of sharing", |event| *event == off).await;
+    native.leave().await;
+}

@@ -123,6 +123,8 @@ impl Native {
             .env("HOME", folder)
             .env("XDG_CONFIG_HOME", folder.join("config"))
             .env("TMPDIR", folder)
+            .env_remove("DISPLAY")
+            .env_remove("WAYLAND_DISPLAY")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
