@@ -25,7 +25,7 @@ const GUEST: &str = "Guest";
 
 /// Encrypted meetings with voice, pictures and chat.
 #[derive(Debug, Parser)]
-#[command(name = "private-meet", version, after_help = AFTER_HELP)]
+#[command(name = "private-meet", version, after_help = AFTER_HELP, args_override_self = true)]
 pub struct Arguments {
     /// An invite link: https://HOST/#/room/ID or privatemeet://HOST/room/ID
     // Parsed later: clap would repeat a link that it can't read, and with it the passphrase.

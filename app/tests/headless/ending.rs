@@ -104,9 +104,10 @@ async fn what_is_missing_is_said_and_does_not_end_the_call() {
     let mut native = stage.native_with("Ana", "secret", &missing).await;
     for name in ["exist.mp4", "no such microphone"] {
         native
-            .wait_for("problem", |event| {
-                matches!(event, Event::Problem { message } if message.contains(name))
-            })
+            .wait_for(
+                "problem",
+                |event| matches!(event, Event::Problem { message } if message.contains(name)),
+            )
             .await;
     }
     native.forget();
