@@ -139,7 +139,8 @@ fn sound_goes_out_of_a_speaker_and_into_a_microphone_until_the_server_dies() {
     println!("heard {pitch:.1} Hz at {level:.1} dBFS, {:?}", ear.stats());
     assert!((pitch / 523.0 - 1.0).abs() < 0.02, "{pitch} Hz");
     assert!((level + 12.0).abs() < 3.0, "{level} dBFS");
-    assert!(ear.stats().concealed - concealed < 10, "{:?}", ear.stats());
+    // A busy computer may cost a few; a broken stream would cost nearly all of 75.
+    assert!(ear.stats().concealed - concealed < 25, "{:?}", ear.stats());
 
     let server = std::env::var(SERVER).unwrap();
     assert!(Command::new("kill").args(["-KILL", &server]).status().unwrap().success());

@@ -397,7 +397,7 @@ fn check_file(path: &Path) {
     assert!(counters.windows(2).all(next), "{counters:?}");
     assert!(counters.iter().filter(|counter| **counter < 3).count() >= 3, "{counters:?}");
     // 39 pictures at 25 a second; a busy computer may skip some, which makes it longer.
-    assert!((1.4..4.0).contains(&elapsed), "{elapsed} s");
+    assert!((1.4..10.0).contains(&elapsed), "{elapsed} s");
     assert_eq!(camera.problem(), None);
 }
 

@@ -185,7 +185,7 @@ impl Engine {
     }
 
     fn report(&self, problem: String) {
-        tracing::info!(problem, "an audio device is missing");
+        tracing::info!("an audio device or file is missing");
         self.report.send_modify(|problems| problems.push(problem));
     }
 }

@@ -186,6 +186,8 @@ fn set(report: &watch::Sender<Option<String>>, problem: Option<String>) {
     report.send_if_modified(|old| {
         let changed = *old != problem;
         if changed {
+            let missing = problem.is_some();
+            tracing::info!(missing, "a picture source changed its state");
             *old = problem;
         }
         changed

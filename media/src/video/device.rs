@@ -160,7 +160,7 @@ fn guarded<T>(
         Ok(Err(error)) => error.to_string(),
         Err(_) => "its driver panicked".to_owned(),
     };
-    tracing::info!(why, "a camera can't be used");
+    tracing::debug!(why, "a camera can't be used");
     Err(Problem(sentence(name, &why)))
 }
 

@@ -118,7 +118,7 @@ impl Pictures for FileCamera {
 }
 
 fn problem(path: &Path, error: Error) -> Problem {
-    tracing::info!(%error, "a video file can't be played");
+    tracing::debug!(%error, "a video file can't be played");
     Problem(format!("The video file {} can't be played.", path.display()))
 }
 

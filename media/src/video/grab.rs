@@ -73,7 +73,7 @@ impl Grabber {
 impl Pictures for Grabber {
     fn next(&mut self, _: &Stop) -> Result<Option<Frame>, Problem> {
         let problem = |error: Error| {
-            tracing::info!(%error, "the screen can't be grabbed");
+            tracing::debug!(%error, "the screen can't be grabbed");
             Problem("The screen can't be shared any more.".into())
         };
         let picture = self.grab().map_err(problem)?;

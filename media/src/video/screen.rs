@@ -130,7 +130,7 @@ fn guarded<T>(call: impl FnOnce() -> Result<T, XCapError>) -> Result<T, Problem>
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it panicked".to_owned(),
     };
-    tracing::info!(why, "the screen can't be captured");
+    tracing::debug!(why, "the screen can't be captured");
     Err(Problem("There is no screen that could be shared.".into()))
 }
 
