@@ -140,7 +140,7 @@ impl Shared {
         let measured = voices.into_iter().map(|(peer, track, input)| AudioReceived {
             peer,
             track,
-            level_dbfs: input.level_dbfs(),
+            level_dbfs: input.loudest_dbfs(),
             pitch_hz: input.pitch_hz(),
             stats: input.stats(),
         });
