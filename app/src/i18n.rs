@@ -118,6 +118,8 @@ pub mod meeting {
     pub const LIGHT: &str = "Light colours";
     /// The list of shortcuts.
     pub const SHORTCUTS: &str = "Keyboard shortcuts";
+    /// Shows it.
+    pub const SHOW_SHORTCUTS: &str = "Keyboard shortcuts (Ctrl+/)";
     /// Closes a dialog, dismisses a notice.
     pub const CLOSE: &str = "Close";
 
@@ -137,21 +139,23 @@ pub mod meeting {
     pub const FAILED: &str = "No connection";
 
     /// The microphone is on.
-    pub const MUTE: &str = "Mute the microphone";
+    pub const MUTE: &str = "Mute the microphone (Ctrl+D)";
     /// The microphone is off.
-    pub const UNMUTE: &str = "Turn the microphone on";
+    pub const UNMUTE: &str = "Turn the microphone on (Ctrl+D)";
     /// The camera is on.
-    pub const CAMERA_OFF: &str = "Turn the camera off";
+    pub const CAMERA_OFF: &str = "Turn the camera off (Ctrl+E)";
     /// The camera is off.
-    pub const CAMERA_ON: &str = "Turn the camera on";
+    pub const CAMERA_ON: &str = "Turn the camera on (Ctrl+E)";
     /// The screen is not shown.
-    pub const SHARE: &str = "Share the screen";
+    pub const SHARE: &str = "Share the screen (Ctrl+Shift+S)";
     /// The screen is shown.
-    pub const UNSHARE: &str = "Stop sharing the screen";
-    /// The chat is hidden.
+    pub const UNSHARE: &str = "Stop sharing the screen (Ctrl+Shift+S)";
+    /// The chat.
     pub const CHAT: &str = "Chat";
-    /// The list of people.
-    pub const PEOPLE: &str = "People";
+    /// Shows or hides it.
+    pub const TOGGLE_CHAT: &str = "Chat (Ctrl+T)";
+    /// Shows or hides the list of people.
+    pub const TOGGLE_PEOPLE: &str = "People (Ctrl+P)";
     /// The way out.
     pub const LEAVE: &str = "Leave";
 
@@ -220,8 +224,8 @@ pub mod chat {
     pub const SAVE: &str = "Save";
     /// Stops a transfer.
     pub const CANCEL: &str = "Cancel";
-    /// A picture that was saved.
-    pub const SAVED: &str = "Saved";
+    /// Why a picture could not be saved.
+    pub const TOO_MANY: &str = "too many files have this name";
     /// A picture that can’t be shown, only saved.
     pub const NO_PREVIEW: &str = "No preview";
     /// Nothing but these can be sent.
@@ -280,6 +284,12 @@ pub mod chat {
     #[must_use]
     pub fn cannot_save(path: &Path, error: &dyn Display) -> String {
         format!("Cannot save {}: {error}.", path.display())
+    }
+
+    /// Where a picture was saved.
+    #[must_use]
+    pub fn saved(path: &Path) -> String {
+        format!("Saved as {}", path.display())
     }
 
     /// Received by so many.

@@ -5,7 +5,7 @@ mod form;
 use iced::task;
 use iced::widget::{button, column, container, operation, row, stack, text, text_input, tooltip};
 use iced::{Alignment, Element, Length, Padding, Task};
-use net::{Fingerprint, JoinError};
+use net::{Fingerprint, JoinError, Passphrase};
 
 use crate::i18n::home as words;
 use crate::icon::{Icon, icon};
@@ -67,7 +67,7 @@ pub enum Message {
     /// The room was edited, or a link was pasted there.
     Room(String),
     /// The passphrase was edited.
-    Passphrase(String),
+    Passphrase(Passphrase),
     /// Show or hide the passphrase.
     TogglePassphrase,
     /// Make a room up.
@@ -355,7 +355,9 @@ impl Home {
     fn passphrase(&self) -> Element<'_, Message> {
         let passphrase = self.form.passphrase.expose();
         let input = self
-            .input(PASSPHRASE, words::PASSPHRASE_HINT, passphrase, Message::Passphrase)
+            .input(PASSPHRASE, words::PASSPHRASE_HINT, passphrase, |text| {
+                Message::Passphrase(Passphrase::new(text))
+            })
             .secure(!self.passphrase_shown);
         let (eye, what) = if self.passphrase_shown {
             (Icon::EyeOff, words::HIDE)

@@ -53,9 +53,13 @@ pub struct Slip {
 
 impl Form {
     /// Replaces what stands in the passphrase field. Text beyond all sense is cut.
-    pub fn set_passphrase(&mut self, mut text: String) {
-        text.truncate(text.floor_char_boundary(PASSPHRASE_BYTES));
-        self.passphrase = Passphrase::new(text);
+    pub fn set_passphrase(&mut self, passphrase: Passphrase) {
+        let text = passphrase.expose();
+        self.passphrase = if text.len() > PASSPHRASE_BYTES {
+            Passphrase::new(text[..text.floor_char_boundary(PASSPHRASE_BYTES)].to_owned())
+        } else {
+            passphrase
+        };
     }
 
     /// Makes a passphrase up.
@@ -195,7 +199,11 @@ mod tests {
     #[test]
     fn the_secret_is_not_in_the_debug_output() {
         let mut form = form("alice", "h", "demo");
-        form.set_passphrase("swordfish".to_owned());
+        form.set_passphrase(Passphrase::new("swordfish".to_owned()));
+        assert!(
+            !format!("{:?}", super::super::Message::Passphrase(form.passphrase.clone()))
+                .contains("sword")
+        );
         assert!(!format!("{form:?} {:?}", form.check()).contains("swordfish"));
     }
 }

@@ -110,7 +110,7 @@ fn the_dice_make_up_a_room_and_a_passphrase() {
 fn without_a_passphrase_the_form_says_what_that_means() {
     let mut home = ready();
     assert!(sees(&home, words::NO_PASSPHRASE));
-    let _ = home.update(Message::Passphrase("secret".to_owned()));
+    let _ = home.update(Message::Passphrase(Passphrase::new("secret".to_owned())));
     assert!(!sees(&home, words::NO_PASSPHRASE));
 }
 

@@ -3,12 +3,12 @@
 pub mod log;
 pub mod picture;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use iced::Task;
-use iced::task;
 use iced::widget::operation;
+use iced::{Task, clipboard, task};
 use net::{MessageId, Protection, TransferId, UnreadableReason, UserId, limits};
 
 use log::{Body, Delivery, Entry, Log};
@@ -64,8 +64,10 @@ pub enum Message {
     Cancel(TransferId),
     /// Save a picture.
     Save(TransferId),
-    /// It was saved, or could not be.
-    Saved(TransferId, Result<(), String>),
+    /// It was saved there, or could not be.
+    Saved(TransferId, Result<PathBuf, String>),
+    /// Copy what somebody said.
+    Copy(String),
     /// Show more of what was said before.
     Earlier,
     /// Dismiss what could not be done.
@@ -116,7 +118,8 @@ impl Chat {
             Message::Ready(id, preview) => self.log.shown(&id, preview),
             Message::Cancel(id) => return Action::Cancel(id),
             Message::Save(id) => return Action::Run(self.save(&id)),
-            Message::Saved(id, Ok(())) => self.log.saved(&id),
+            Message::Saved(id, Ok(path)) => self.log.saved(&id, path),
+            Message::Copy(said) => return Action::Run(clipboard::write(said)),
             Message::Saved(_, Err(why)) => self.complaint = Some(why),
             Message::Earlier => self.log.show_earlier(),
             Message::Dismiss => self.complaint = None,

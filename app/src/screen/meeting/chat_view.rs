@@ -2,7 +2,7 @@
 
 use iced::widget::text::Wrapping;
 use iced::widget::{
-    button, column, container, image, progress_bar, row, space, text, text_input, tooltip,
+    button, column, container, hover, image, progress_bar, row, space, text, text_input, tooltip,
 };
 use iced::{Alignment, Element, Length, Padding, Theme};
 use net::{Protection, UserId, limits};
@@ -146,8 +146,8 @@ fn bubble_style(ours: bool) -> fn(&Theme) -> container::Style {
     if ours { theme::our_bubble } else { theme::their_bubble }
 }
 
-fn words_bubble(said: &str, protection: Protection, ours: bool) -> Element<'_, chat::Message> {
-    let said = text(said).size(size::BODY).wrapping(Wrapping::WordOrGlyph);
+fn words_bubble(content: &str, protection: Protection, ours: bool) -> Element<'_, chat::Message> {
+    let said = text(content).size(size::BODY).wrapping(Wrapping::WordOrGlyph);
     let open = (protection == Protection::Plain).then(|| {
         row![
             icon(Icon::LockOpen, size::SMALL, Tint::Warning),
@@ -156,11 +156,16 @@ fn words_bubble(said: &str, protection: Protection, ours: bool) -> Element<'_, c
         .spacing(gap::XS)
         .align_y(Alignment::Center)
     });
-    container(column![said, open].spacing(gap::XS))
+    let bubble = container(column![said, open].spacing(gap::XS))
         .padding(Padding::from([gap::S, gap::M]))
         .max_width(BUBBLE)
-        .style(bubble_style(ours))
-        .into()
+        .style(bubble_style(ours));
+    let copy = button(icon(Icon::Copy, size::BODY, Tint::Muted))
+        .padding(gap::XS)
+        .style(theme::secondary_button)
+        .on_press(Said::Copy(content.to_owned()));
+    let copy = container(copy).align_right(Length::Fill).padding(gap::XS);
+    hover(bubble, copy)
 }
 
 fn unreadable<'a>(name: &str, why: &'a str) -> Element<'a, chat::Message> {
@@ -197,9 +202,8 @@ fn picture_bubble(picture: &Picture, ours: bool) -> Element<'_, chat::Message> {
     });
     let does = match &picture.transfer {
         Transfer::Moving => Some((words::CANCEL, Said::Cancel(picture.id.clone()))),
-        Transfer::Done if !ours && picture.bytes.is_some() => {
-            let what = if picture.saved { words::SAVED } else { words::SAVE };
-            Some((what, Said::Save(picture.id.clone())))
+        Transfer::Done if !ours && picture.bytes.is_some() && picture.saved.is_none() => {
+            Some((words::SAVE, Said::Save(picture.id.clone())))
         }
         Transfer::Done | Transfer::Failed(_) => None,
     };
@@ -210,7 +214,10 @@ fn picture_bubble(picture: &Picture, ours: bool) -> Element<'_, chat::Message> {
             .on_press(message)
     });
     let about = row![remark(what), space::horizontal(), does].align_y(Alignment::Center);
-    let below = column![name, bar, about].spacing(gap::XS).padding(Padding {
+    let saved = picture.saved.as_ref().map(|path| {
+        remark(words::saved(path)).wrapping(Wrapping::WordOrGlyph).style(theme::positive)
+    });
+    let below = column![name, bar, about, saved].spacing(gap::XS).padding(Padding {
         top: gap::XS,
         right: gap::S,
         bottom: gap::XS,

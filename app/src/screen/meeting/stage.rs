@@ -44,7 +44,7 @@ impl Meeting {
                 .on_press(Message::Dialog(Dialog::Invite)),
             glyph_button(
                 Icon::Keyboard,
-                words::SHORTCUTS,
+                words::SHOW_SHORTCUTS,
                 Some(Message::Dialog(Dialog::Shortcuts)),
             ),
             control::theme_button(dark, Message::SwitchTheme),
@@ -203,8 +203,13 @@ impl Meeting {
             camera,
             screen,
             apart(),
-            self.panel_tool(Icon::Chat, words::CHAT, Panel::Chat, self.chat.unread),
-            self.panel_tool(Icon::People, words::PEOPLE, Panel::People, self.people.len() + 1),
+            self.panel_tool(Icon::Chat, words::TOGGLE_CHAT, Panel::Chat, self.chat.unread),
+            self.panel_tool(
+                Icon::People,
+                words::TOGGLE_PEOPLE,
+                Panel::People,
+                self.people.len() + 1
+            ),
             apart(),
             leave,
         ]

@@ -96,7 +96,7 @@ fn people_are_shown_with_their_names_and_counted() {
     let mut meeting = company(&["bob", "Carla Dias"]);
     assert!(sees(&meeting, "bob") && sees(&meeting, "Ana Sousa (You)"));
     assert!(sees(&meeting, "CD"), "initials where there is no picture");
-    press(&mut meeting, words::PEOPLE);
+    press(&mut meeting, words::TOGGLE_PEOPLE);
     assert!(sees(&meeting, "3 people"));
     happens(&mut meeting, roster(&["bob"]));
     assert!(sees(&meeting, "2 people") && !sees(&meeting, "Carla Dias"));
@@ -187,12 +187,12 @@ fn who_types_is_shown_until_they_have_said_it() {
 fn messages_are_counted_while_the_chat_is_hidden() {
     let mut meeting = company(&["bob"]);
     hears(&mut meeting, "bob", "seen", Protection::Sealed);
-    press(&mut meeting, words::CHAT);
+    press(&mut meeting, words::TOGGLE_CHAT);
     for _ in 0..3 {
         hears(&mut meeting, "bob", "unseen", Protection::Sealed);
     }
     assert!(sees(&meeting, "3"));
-    press(&mut meeting, words::CHAT);
+    press(&mut meeting, words::TOGGLE_CHAT);
     assert!(!sees(&meeting, "3") && sees(&meeting, "unseen"));
 }
 

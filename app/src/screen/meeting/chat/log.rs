@@ -1,6 +1,7 @@
 //! What was said, in order, bounded.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use net::{MessageId, Protection, TransferId, UnreadableReason, UserId};
@@ -87,7 +88,8 @@ pub struct Picture {
     pub(crate) transfer: Transfer,
     pub(crate) preview: Option<Preview>,
     pub(crate) bytes: Option<Bytes>,
-    pub(crate) saved: bool,
+    /// Where it was saved.
+    pub(crate) saved: Option<PathBuf>,
     /// How many people have ours.
     pub(crate) received_by: usize,
 }
@@ -113,7 +115,7 @@ impl Body {
             transfer: Transfer::Moving,
             preview: None,
             bytes,
-            saved: false,
+            saved: None,
             received_by: 0,
         })
     }
@@ -229,9 +231,9 @@ impl Log {
         }
     }
 
-    pub(super) fn saved(&mut self, id: &TransferId) {
+    pub(super) fn saved(&mut self, id: &TransferId, path: PathBuf) {
         if let Some(picture) = self.picture(id) {
-            picture.saved = true;
+            picture.saved = Some(path);
         }
     }
 

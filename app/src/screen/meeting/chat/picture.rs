@@ -1,6 +1,7 @@
 //! Pictures from files and the clipboard, and their small versions for the log.
 
-use std::io::Cursor;
+use std::fs::OpenOptions;
+use std::io::{Cursor, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -16,6 +17,11 @@ use crate::i18n::chat as words;
 const PREVIEW_SIDE: u32 = 560;
 /// Memory that decoding one picture may take.
 const DECODE_BYTES: u64 = 512 * 1024 * 1024;
+
+/// Names that are tried for a file that exists already.
+const NAMES: u32 = 1_000;
+/// The longest name of a saved file, in characters; every file system takes it.
+const NAME_CHARS: usize = 80;
 
 /// A picture that can be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,19 +75,68 @@ pub(super) fn paste() -> Task<Outgoing> {
     .then(|picture| picture.map_or_else(Task::none, Task::done))
 }
 
-/// Asks where to, and writes; nothing comes when the dialog is dismissed.
-pub(super) fn save(name: String, bytes: Bytes) -> Task<Result<(), String>> {
-    let dialog = rfd::AsyncFileDialog::new().set_title(words::SAVE).set_file_name(name);
+/// Writes a picture into the user's folder for downloads, under a name that is free there. Where
+/// there is no such folder, asks where to; nothing comes when that dialog is dismissed.
+pub(super) fn save(name: String, bytes: Bytes) -> Task<Result<PathBuf, String>> {
+    let downloads = directories::UserDirs::new()
+        .and_then(|folders| folders.download_dir().map(Path::to_path_buf));
+    if let Some(folder) = downloads {
+        return blocking(move || save_in(&folder, &name, &bytes));
+    }
+    let dialog = rfd::AsyncFileDialog::new().set_title(words::SAVE).set_file_name(safe(&name));
     Task::future(async move { dialog.save_file().await }).then(move |file| match file {
         Some(file) => {
             let bytes = bytes.clone();
-            blocking(move || {
-                std::fs::write(file.path(), &bytes)
-                    .map_err(|error| words::cannot_save(file.path(), &error))
-            })
+            blocking(move || write(file.path().to_owned(), &bytes))
         }
         None => Task::none(),
     })
+}
+
+fn save_in(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, String> {
+    let cannot_save = |error: std::io::Error| words::cannot_save(folder, &error);
+    std::fs::create_dir_all(folder).map_err(cannot_save)?;
+    let name = safe(name);
+    let (stem, extension) = name.rsplit_once('.').unwrap_or((&name, "png"));
+    let names = std::iter::once(name.clone())
+        .chain((2..NAMES).map(|number| format!("{stem} ({number}).{extension}")));
+    for name in names {
+        let path = folder.join(name);
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(mut file) => {
+                return match file.write_all(bytes) {
+                    Ok(()) => Ok(path),
+                    Err(error) => Err(words::cannot_save(&path, &error)),
+                };
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(words::cannot_save(&path, &error)),
+        }
+    }
+    Err(words::cannot_save(folder, &words::TOO_MANY))
+}
+
+fn write(path: PathBuf, bytes: &[u8]) -> Result<PathBuf, String> {
+    match std::fs::write(&path, bytes) {
+        Ok(()) => Ok(path),
+        Err(error) => Err(words::cannot_save(&path, &error)),
+    }
+}
+
+/// A name that somebody else chose, made harmless: no folders, no hidden files, nothing that a
+/// file system could take amiss.
+fn safe(name: &str) -> String {
+    let name: String = name
+        .chars()
+        .map(|letter| match letter {
+            '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' => '_',
+            letter if letter.is_control() => '_',
+            letter => letter,
+        })
+        .take(NAME_CHARS)
+        .collect();
+    let name = name.trim_matches(|letter: char| letter == '.' || letter.is_whitespace());
+    if name.is_empty() { words::PASTED.to_owned() } else { name.to_owned() }
 }
 
 /// The small version of a picture; `None` when it can't be decoded.
@@ -152,6 +207,25 @@ mod tests {
         assert_eq!(not.unwrap_err(), words::NOT_A_PICTURE);
         let large = outgoing("a.png".to_owned(), vec![0; limits::IMAGE_BYTES + 1]);
         assert_eq!(large.unwrap_err(), words::too_large());
+    }
+
+    #[test]
+    fn a_saved_picture_replaces_nothing_and_stays_in_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let save = |name: &str, bytes: &[u8]| save_in(folder.path(), name, bytes).unwrap();
+        assert_eq!(save("cat.png", b"1"), folder.path().join("cat.png"));
+        assert_eq!(save("cat.png", b"2"), folder.path().join("cat (2).png"));
+        assert_eq!(std::fs::read(folder.path().join("cat.png")).unwrap(), b"1");
+        for (name, safe) in [
+            ("../../etc/passwd", "_.._etc_passwd"),
+            ("..", "pasted.png"),
+            (".bashrc", "bashrc"),
+            ("C:\\x.png", "C__x.png"),
+            ("a\u{0}b\n.png", "a_b_.png"),
+        ] {
+            assert_eq!(save(name, b"3"), folder.path().join(safe), "{name}");
+        }
+        assert!(save(&"x".repeat(500), b"4").starts_with(folder.path()));
     }
 
     #[test]
