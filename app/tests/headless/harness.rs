@@ -70,6 +70,14 @@ impl Stage {
         self.running = Some((stop, task));
     }
 
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
     pub async fn stop_server(&mut self) {
         if let Some((stop, task)) = self.running.take() {
             drop(stop);

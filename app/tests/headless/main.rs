@@ -7,3 +7,4 @@ mod bad_input;
 mod calls;
 mod ending;
 mod harness;
+mod threads;
