@@ -9,9 +9,12 @@ mod receive;
 mod role;
 mod sdp;
 mod send;
+#[cfg(test)]
+mod tests;
 
+use std::future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rtc::peer_connection::configuration::RTCOfferOptions;
@@ -48,6 +51,10 @@ const COMMANDS: usize = 64;
 const HAPPENINGS: usize = 256;
 /// Remote candidates that one connection takes; more are ignored.
 const CANDIDATES: usize = 128;
+/// Images that wait for the data channel; a further one fails at once.
+const EARLY_IMAGES: usize = 8;
+/// How long they wait.
+const OPENING: Duration = Duration::from_secs(20);
 /// How long closing may take.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -221,6 +228,7 @@ async fn run(
         label: config.label,
         creates_channel: config.creates_channel,
         channel: None,
+        early_images: Vec::new(),
         local: Description::default(),
         remote: Description::default(),
         role: DtlsRole::default(),
@@ -302,6 +310,8 @@ struct Task {
     label: String,
     creates_channel: bool,
     channel: Option<Channel>,
+    /// Images for a channel that is not there yet, and until when they wait.
+    early_images: Vec<(Instant, Arc<Outgoing>)>,
     /// What we said last, and what the peer said last.
     local: Description,
     remote: Description,
@@ -336,6 +346,10 @@ impl Task {
                     self.state_changed(state).await;
                 }
                 Some(happening) = happened.recv() => self.happening(happening).await,
+                () = at(self.early_images.first().map(|(deadline, _)| *deadline)) => {
+                    let (_, image) = self.early_images.remove(0);
+                    channel::failed(&image, "there is no data channel", &self.outbox).await;
+                }
                 command = inbox.recv() => match command {
                     Some(command) => self.command(command).await,
                     None => return,
@@ -371,7 +385,11 @@ impl Task {
             Happening::Channel(channel) => {
                 let label = channel.label().await.unwrap_or_default();
                 if label == self.label && self.channel.is_none() {
-                    self.channel = Some(Channel::spawn(channel, self.outbox.clone()));
+                    let channel = Channel::spawn(channel, self.outbox.clone());
+                    for (_, image) in std::mem::take(&mut self.early_images) {
+                        channel.send(image, &self.outbox).await;
+                    }
+                    self.channel = Some(channel);
                 } else {
                     channel.close().await.ok();
                 }
@@ -396,10 +414,13 @@ impl Task {
             ToPeer::Run(Op::Candidate(json)) => self.add_candidate_json(&json).await,
             ToPeer::Run(op) => {
                 let result = self.negotiate(op).await;
-                let result = result.map_err(|error| {
+                if let Err(error) = &result {
                     tracing::debug!(%error, "a step of negotiation failed");
-                });
-                self.outbox.send(What::Done(result)).await;
+                    if self.is_dead().await {
+                        return self.outbox.send(What::Link(Link::Gone)).await;
+                    }
+                }
+                self.outbox.send(What::Done(result.map_err(|_| ()))).await;
             }
             ToPeer::Show { source, on } => match self.senders.show(source, on).await {
                 Ok(true) => self.outbox.send(What::Changed).await,
@@ -409,7 +430,10 @@ impl Task {
             ToPeer::KeyFrame(track) => self.tracks.request_key_frame(&track),
             ToPeer::Image(image) => match &self.channel {
                 Some(channel) => channel.send(image, &self.outbox).await,
-                None => channel::failed(&image, "there is no data channel", &self.outbox).await,
+                None if self.early_images.len() < EARLY_IMAGES => {
+                    self.early_images.push((Instant::now() + OPENING, image));
+                }
+                None => channel::failed(&image, channel::TOO_MANY, &self.outbox).await,
             },
             ToPeer::RefuseImage(id) => {
                 if let Some(channel) = &self.channel {
@@ -420,6 +444,13 @@ impl Task {
                 reply.send(self.stats().await).ok();
             }
         }
+    }
+
+    /// Whether the library's own loop has ended, which it tells nobody: then it takes no
+    /// configuration any more, not even the one it has.
+    async fn is_dead(&self) -> bool {
+        let configuration = self.connection.get_configuration().await;
+        self.connection.set_configuration(configuration).await.is_err()
     }
 
     async fn negotiate(&mut self, op: Op) -> webrtc::error::Result<Described> {
@@ -529,5 +560,13 @@ impl Task {
         };
         let tracks = self.tracks.stats();
         self.counters.stats(self.outbox.peer.clone(), rtt_ms, data_buffered, tracks)
+    }
+}
+
+/// At that time, or never.
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => future::pending().await,
     }
 }

@@ -28,13 +28,7 @@ async fn pictures_and_sound_go_both_ways() {
         listen(&mut guest.track(Source::Microphone).await, 40).await;
     }
     println!("join to the fortieth picture: {:?}", started.elapsed());
-    alice.ask(Command::Stats);
-    let stats = alice
-        .take("stats", |event| match event {
-            Event::Stats(stats) => Ok(stats),
-            other => Err(other),
-        })
-        .await;
+    let stats = alice.stats().await;
     assert_eq!(stats.peers.len(), 1);
     let peer = &stats.peers[0];
     assert_eq!((peer.state, peer.tracks.len()), (PeerState::Connected, 2));
@@ -89,11 +83,7 @@ async fn chat_is_sealed_and_echoed() {
 
     let id = MessageId::random();
     alice.ask(Command::Chat { id, text: "x".repeat(1_501) });
-    alice
-        .next("a refusal", |event| {
-            matches!(event, Event::NotSent { id: failed, .. } if *failed == id).then_some(())
-        })
-        .await;
+    alice.not_sent(id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,11 +186,7 @@ async fn a_screen_is_shown_beside_the_camera_and_taken_away_again() {
         watch(&mut screen, 20).await;
         alice.ask(Command::Publish { source: Source::Screen, on: false });
         drop(film);
-        let ended = screen.id.clone();
-        bob.next("the screen's end", |event| {
-            matches!(event, Event::TrackEnded { track, .. } if *track == ended).then_some(())
-        })
-        .await;
+        bob.track_ended(&screen.id).await;
         while within("the end", screen.frames.recv()).await.is_some() {}
     }
     go_on_watching(&mut camera, 20).await;
@@ -222,10 +208,7 @@ async fn a_camera_can_be_off_at_first_and_on_later_and_off_again() {
         let mut camera = bob.track(Source::Camera).await;
         watch(&mut camera, 20).await;
         alice.ask(Command::Publish { source: Source::Camera, on: false });
-        bob.next("the camera's end", |event| {
-            matches!(event, Event::TrackEnded { track, .. } if *track == camera.id).then_some(())
-        })
-        .await;
+        bob.track_ended(&camera.id).await;
     }
 }
 
@@ -261,11 +244,7 @@ async fn the_call_outlives_the_server_and_finds_it_again() {
     }
     let id = MessageId::random();
     alice.ask(Command::Chat { id, text: "anybody there?".to_owned() });
-    alice
-        .next("a refusal", |event| {
-            matches!(event, Event::NotSent { id: failed, .. } if *failed == id).then_some(())
-        })
-        .await;
+    alice.not_sent(id).await;
     go_on_watching(&mut camera, 20).await;
     host.restart().await;
     for guest in [&mut alice, &mut bob] {
@@ -300,10 +279,7 @@ async fn four_people_all_see_each_other() {
         for id in ids.iter().filter(|id| *id != guest.id()).cloned().collect::<Vec<_>>() {
             guest.connected_to(&id).await;
             let mut track = guest
-                .take("a camera", |event| match event {
-                    Event::Track(track) if track.peer == id => Ok(track),
-                    other => Err(other),
-                })
+                .track_where("a camera", |track| track.peer == id && track.source == Source::Camera)
                 .await;
             watch(&mut track, 10).await;
         }

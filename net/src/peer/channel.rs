@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use wire::TransferMessage;
 
-use super::Outbox;
+use super::{OPENING, Outbox, at};
 use crate::event::{Event, TransferId};
 use crate::transfer::{Got, Incoming, Outgoing};
 
@@ -21,8 +21,6 @@ const REFUSALS: usize = 8;
 /// Short messages of the reader on their way out. When it is full, one is lost: a peer that misses
 /// a refusal goes on sending what we ignore.
 const NOTES: usize = 16;
-/// How long an image waits for the channel to open.
-const OPENING: Duration = Duration::from_secs(20);
 /// How long the last bytes of an image may take to be acknowledged.
 const DRAINING: Duration = Duration::from_secs(60);
 /// How often it is looked whether they are.
@@ -69,7 +67,7 @@ impl Channel {
 
     pub(super) async fn send(&self, image: Arc<Outgoing>, outbox: &Outbox) {
         if let Err(error) = self.images.try_send(image) {
-            failed(&error.into_inner(), "too many images are waiting already", outbox).await;
+            failed(&error.into_inner(), TOO_MANY, outbox).await;
         }
     }
 
@@ -127,7 +125,7 @@ impl Reader {
                     Some(_) => {}
                 },
                 Some(id) = refused.recv() => self.incoming.cancel(&id, &mut got),
-                () = at(deadline), if deadline.is_some() => {
+                () = at(deadline) => {
                     self.incoming.expire(Instant::now(), &mut got);
                 }
             }
@@ -285,6 +283,7 @@ impl Writer {
     }
 }
 
+pub(super) const TOO_MANY: Unsent = "too many images are waiting already";
 const LOST: Unsent = "the connection was lost";
 
 fn stopped(image: &Outgoing, refused: &CancellationToken) -> Result<(), Unsent> {
@@ -294,11 +293,5 @@ fn stopped(image: &Outgoing, refused: &CancellationToken) -> Result<(), Unsent> 
         Err("it was refused")
     } else {
         Ok(())
-    }
-}
-
-async fn at(deadline: Option<Instant>) {
-    if let Some(deadline) = deadline {
-        tokio::time::sleep_until(deadline.into()).await;
     }
 }

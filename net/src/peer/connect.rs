@@ -52,15 +52,16 @@ pub(super) async fn connection(
             .with_multicast_dns_mode(mdns)
             .with_discard_local_candidates_during_ice_restart(true)
             .build();
-        PeerConnectionBuilder::new()
+        let building = PeerConnectionBuilder::new()
             .with_media_engine(media_engine)
             .with_interceptor_registry(registry)
             .with_setting_engine(settings)
             .with_handler(Arc::clone(&handler))
             .with_udp_addrs(vec![LocalAddresses { loopback }])
             .with_data_channel_send_buffer_limit(limits::DATA_CHANNEL_BUFFERED_BYTES)
-            .build()
-            .await
+            .build();
+        // Boxed, because it is 20 KB large.
+        Box::pin(building).await
     };
     // The port of multicast DNS may be taken; names of the local network then stay unknown.
     match build(MulticastDnsMode::QueryOnly, key_frames.clone()).await {

@@ -12,7 +12,7 @@ use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::counters::Counters;
 use super::sdp::Description;
-use super::{Outbox, What};
+use super::{Outbox, What, at};
 use crate::event::Event;
 use crate::media::{Codec, RemoteFrame, RemoteTrack, Source, TrackId};
 use crate::rtp::assemble::{Assembler, Format};
@@ -128,7 +128,7 @@ impl Tracks {
         self.live.retain(|live| !live._task.is_finished());
         for live in &self.live {
             let sent = remote.sending(&live.name);
-            if !sent.is_some_and(|media| remote.source_of(media) == live.shared.source) {
+            if sent.is_none_or(|media| remote.source_of(media) != live.shared.source) {
                 live.ended.cancel();
             }
         }
@@ -192,7 +192,7 @@ impl Reader {
                     None | Some(TrackRemoteEvent::OnEnded | TrackRemoteEvent::OnError) => break,
                     Some(_) => {}
                 },
-                () = at(deadline), if deadline.is_some() => self.expire().await,
+                () = at(deadline) => self.expire().await,
             }
             self.request_key_frame().await;
         }
@@ -317,11 +317,5 @@ impl Reader {
         self.shared.key_frame_requests.fetch_add(1, Ordering::Relaxed);
         let request = PictureLossIndication { sender_ssrc: 0, media_ssrc: self.ssrc };
         self.track.write_rtcp(vec![Box::new(request)]).await.ok();
-    }
-}
-
-async fn at(deadline: Option<Instant>) {
-    if let Some(deadline) = deadline {
-        tokio::time::sleep_until(deadline.into()).await;
     }
 }

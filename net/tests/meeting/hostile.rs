@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use net::wire::{ClientMessage, RawRoomId, RoomId, ServerMessage, SignInResponse, UserId};
-use net::{Event, PeerState, Source};
+use net::{PeerState, Source};
 use server::{Config, Server, Tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -24,35 +24,50 @@ struct Hostile {
 impl Hostile {
     /// Over plain HTTP, so that nothing but the protocol is in the way.
     async fn join(address: std::net::SocketAddr, room: &str) -> Self {
-        let mut tcp = TcpStream::connect(address).await.unwrap();
+        let mut tcp = TcpStream::connect(address).await.expect("the test is set up well");
         let request = format!(
             "POST /auth/sign-in HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
              content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
         );
-        tcp.write_all(request.as_bytes()).await.unwrap();
+        tcp.write_all(request.as_bytes()).await.expect("the test is set up well");
         let mut answer = String::new();
-        within("a sign-in", tcp.read_to_string(&mut answer)).await.unwrap();
-        let json = answer.split_once("\r\n\r\n").unwrap().1;
-        let account: SignInResponse = serde_json::from_str(json).unwrap();
-        let tcp = TcpStream::connect(address).await.unwrap();
+        within("a sign-in", tcp.read_to_string(&mut answer))
+            .await
+            .expect("the test is set up well");
+        let json = answer.split_once("\r\n\r\n").expect("the test is set up well").1;
+        let account: SignInResponse = serde_json::from_str(json).expect("the test is set up well");
+        let tcp = TcpStream::connect(address).await.expect("the test is set up well");
         let url = format!("ws://{address}/ws?token={}", account.access_token);
-        let mut request = url.into_client_request().unwrap();
-        request.headers_mut().insert("origin", format!("http://{address}").parse().unwrap());
-        let (socket, _) = tokio_tungstenite::client_async(request, tcp).await.unwrap();
-        let room = RawRoomId::new(room).unwrap().on_the_wire("pm_room:").unwrap();
+        let mut request = url.into_client_request().expect("the test is set up well");
+        request.headers_mut().insert(
+            "origin",
+            format!("http://{address}").parse().expect("the test is set up well"),
+        );
+        let (socket, _) =
+            tokio_tungstenite::client_async(request, tcp).await.expect("the test is set up well");
+        let room = RawRoomId::new(room)
+            .expect("the test is set up well")
+            .on_the_wire("pm_room:")
+            .expect("the test is set up well");
         let mut hostile = Self { id: account.user_id, room, socket };
         hostile.say(ClientMessage::Join).await;
         hostile
     }
 
     async fn say(&mut self, message: ClientMessage) {
-        self.socket.send(Message::text(message.to_json(&self.room))).await.unwrap();
+        self.socket
+            .send(Message::text(message.to_json(&self.room)))
+            .await
+            .expect("the test is set up well");
     }
 
     /// The next signal of somebody.
     async fn hear(&mut self) -> ServerMessage {
         loop {
-            let message = within("a message", self.socket.next()).await.unwrap().unwrap();
+            let message = within("a message", self.socket.next())
+                .await
+                .expect("the test is set up well")
+                .expect("the test is set up well");
             let bytes = message.into_data();
             if let Ok((_, message)) = ServerMessage::parse(&bytes) {
                 return message;
@@ -94,11 +109,7 @@ async fn rubbish_from_one_member_hurts_nobody() {
     };
     let mut alice = Guest::join(join("alice")).await.unwrap();
     let mut hostile = Hostile::join(address, "x").await;
-    alice
-        .next("the member", |event| {
-            matches!(event, Event::Peer { state: PeerState::Connecting, .. }).then_some(())
-        })
-        .await;
+    alice.peer_is(&hostile.id, PeerState::Connecting).await;
 
     let to = alice.id().clone();
     let sdps = rubbish_descriptions(&hostile.offer_of_victim().await);
@@ -132,13 +143,7 @@ async fn rubbish_from_one_member_hurts_nobody() {
     alice.connected_to(bob.id()).await;
     let _film = film(&alice, Source::Camera);
     watch(&mut bob.track(Source::Camera).await, 20).await;
-    alice.ask(net::Command::Stats);
-    let stats = alice
-        .take("stats", |event| match event {
-            Event::Stats(stats) => Ok(stats),
-            other => Err(other),
-        })
-        .await;
+    let stats = alice.stats().await;
     let of_hostile = stats.peers.iter().find(|peer| peer.peer == hostile.id);
     assert!(of_hostile.is_none_or(|peer| peer.bad_signals > 0), "{stats:?}");
     stop.send(()).unwrap();

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use net::{
-    Codec, Command, EncodedFrame, Event, JoinConfig, JoinError, Member, Passphrase, PeerState,
-    Publish, RawRoomId, RemoteTrack, Session, Source, UserId,
+    Codec, Command, EncodedFrame, Event, JoinConfig, JoinError, MessageId, Passphrase, PeerState,
+    Publish, RawRoomId, RemoteTrack, Session, Source, TrackId, UserId,
 };
 use server::{Config, Server, Tls};
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ pub struct Host {
 
 impl Host {
     pub async fn start() -> Self {
-        let state = tempfile::tempdir().unwrap();
+        let state = tempfile::tempdir().expect("the test is set up well");
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (address, fingerprint, running) = serve(listen, state.path()).await;
         Self { address, fingerprint, state, running: Some(running) }
@@ -37,8 +37,8 @@ impl Host {
     /// Ends it as its operator would.
     pub async fn stop(&mut self) {
         let (stop, task) = self.running.take().expect("it runs");
-        stop.send(()).unwrap();
-        within("the server's end", task).await.unwrap();
+        stop.send(()).expect("the test is set up well");
+        within("the server's end", task).await.expect("the test is set up well");
     }
 
     /// Begins anew at the same place, with the same secrets.
@@ -49,9 +49,9 @@ impl Host {
 
     pub fn config(&self, room: &str, name: &str) -> JoinConfig {
         JoinConfig {
-            server: format!("https://{}", self.address).parse().unwrap(),
+            server: format!("https://{}", self.address).parse().expect("the test is set up well"),
             fingerprint: Some(self.fingerprint),
-            room: RawRoomId::new(room).unwrap(),
+            room: RawRoomId::new(room).expect("the test is set up well"),
             name: name.to_owned(),
             passphrase: Passphrase::new("correct horse".to_owned()),
             publish: Publish { microphone: true, camera: true },
@@ -59,7 +59,7 @@ impl Host {
     }
 
     pub async fn join(&self, room: &str, name: &str) -> Guest {
-        Guest::join(self.config(room, name)).await.unwrap()
+        Guest::join(self.config(room, name)).await.expect("the test is set up well")
     }
 
     /// Two people who see each other.
@@ -82,9 +82,14 @@ async fn serve(listen: SocketAddr, state: &Path) -> (SocketAddr, net::Fingerprin
         http_rate_limit: false,
         ..Config::default()
     };
-    let server = Server::bind(config).await.unwrap();
+    let server = Server::bind(config).await.expect("the test is set up well");
     let address = server.address();
-    let fingerprint = server.fingerprint().unwrap().to_string().parse().unwrap();
+    let fingerprint = server
+        .fingerprint()
+        .expect("the test is set up well")
+        .to_string()
+        .parse()
+        .expect("the test is set up well");
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(server.run(async move {
         stopped.await.ok();
@@ -119,26 +124,13 @@ impl Guest {
     }
 
     pub fn ask(&self, command: Command) {
-        self.session.try_command(command).unwrap();
+        self.session.try_command(command).expect("the test is set up well");
     }
 
     /// The first event, past or to come, that is wanted; it is taken out.
-    pub async fn next<T>(&mut self, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> T {
-        self.take(what, |event| wanted(&event).ok_or(event)).await
-    }
-
-    /// Like [`Self::next`], for events that are kept whole.
-    pub async fn take<T>(&mut self, what: &str, wanted: impl Fn(Event) -> Result<T, Event>) -> T {
-        let mut found = None;
-        for event in std::mem::take(&mut self.seen) {
-            match wanted(event) {
-                Ok(value) if found.is_none() => found = Some(value),
-                Ok(_) => {}
-                Err(event) => self.seen.push(event),
-            }
-        }
-        if let Some(value) = found {
-            return value;
+    pub async fn take(&mut self, what: &str, wanted: impl Fn(&Event) -> bool) -> Event {
+        if let Some(place) = self.seen.iter().position(&wanted) {
+            return self.seen.remove(place);
         }
         let started = Instant::now();
         loop {
@@ -147,18 +139,30 @@ impl Guest {
             let Ok(Some(event)) = event else {
                 panic!("{what} did not come; there were {:#?}", self.seen);
             };
-            match wanted(event) {
-                Ok(value) => return value,
-                Err(event) => self.seen.push(event),
+            if wanted(&event) {
+                return event;
             }
+            self.seen.push(event);
+        }
+    }
+
+    /// What is wanted of the first such event.
+    pub async fn next<T>(&mut self, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> T {
+        let event = self.take(what, |event| wanted(event).is_some()).await;
+        wanted(&event).expect("it was wanted a moment ago")
+    }
+
+    pub async fn stats(&mut self) -> Box<net::Stats> {
+        self.ask(Command::Stats);
+        match self.take("stats", |event| matches!(event, Event::Stats(_))).await {
+            Event::Stats(stats) => stats,
+            _ => unreachable!("nothing else was taken"),
         }
     }
 
     pub async fn peer_is(&mut self, peer: &UserId, state: PeerState) {
-        let peer = peer.clone();
-        self.next(&format!("{state:?} with {}", peer), |event| match event {
-            Event::Peer { peer: who, state: found } if *who == peer && *found == state => Some(()),
-            _ => None,
+        self.take(&format!("{state:?} with {peer}"), |event| {
+            matches!(event, Event::Peer { peer: who, state: found } if who == peer && *found == state)
         })
         .await;
     }
@@ -167,27 +171,51 @@ impl Guest {
         self.peer_is(peer, PeerState::Connected).await;
     }
 
-    pub async fn roster_of(&mut self, count: usize) -> Vec<Member> {
-        self.next(&format!("a roster of {count}"), |event| match event {
-            Event::Roster(members) if members.len() == count => Some(members.clone()),
-            _ => None,
-        })
-        .await
+    pub async fn roster_of(&mut self, count: usize) {
+        self.take(
+            &format!("a roster of {count}"),
+            |event| matches!(event, Event::Roster(members) if members.len() == count),
+        )
+        .await;
     }
 
     pub async fn track(&mut self, source: Source) -> RemoteTrack {
-        self.take(&format!("a track of a {source}"), |event| match event {
-            Event::Track(track) if track.source == source => Ok(track),
-            other => Err(other),
-        })
-        .await
+        self.track_where(&format!("a track of a {source}"), |track| track.source == source).await
+    }
+
+    pub async fn track_where(
+        &mut self,
+        what: &str,
+        wanted: impl Fn(&RemoteTrack) -> bool,
+    ) -> RemoteTrack {
+        let is_wanted = |event: &Event| matches!(event, Event::Track(track) if wanted(track));
+        match self.take(what, is_wanted).await {
+            Event::Track(track) => track,
+            _ => unreachable!("nothing else was taken"),
+        }
+    }
+
+    pub async fn track_ended(&mut self, id: &TrackId) {
+        self.take(
+            &format!("the end of {id}"),
+            |event| matches!(event, Event::TrackEnded { track, .. } if track == id),
+        )
+        .await;
+    }
+
+    pub async fn not_sent(&mut self, id: MessageId) {
+        self.take(
+            "a refusal",
+            |event| matches!(event, Event::NotSent { id: failed, .. } if *failed == id),
+        )
+        .await;
     }
 
     pub async fn key_frame_wanted(&mut self, wanted: Source) {
-        self.next("a wish for a key frame", |event| match event {
-            Event::KeyFrameWanted { source } if *source == wanted => Some(()),
-            _ => None,
-        })
+        self.take(
+            "a wish for a key frame",
+            |event| matches!(event, Event::KeyFrameWanted { source } if *source == wanted),
+        )
         .await;
     }
 
