@@ -81,6 +81,18 @@ export class Browser {
     page.on('requestfailed', (request) =>
       keep(`[request failed] ${request.method()} ${new URL(request.url()).pathname}`),
     );
+    const began = performance.now();
+    const signal = (/** @type {string} */ arrow) => (/** @type {{ payload: string | Buffer }} */ { payload }) => {
+      const text = payload.toString();
+      const { type, from, data } = JSON.parse(text);
+      if (!String(type).startsWith('webrtc.')) return;
+      const more = type === 'webrtc.iceCandidate' ? ` ${data.candidate}` : '';
+      keep(`${Math.round(performance.now() - began)} ms ${arrow} ${type} ${from ?? data.to}${more}`);
+    };
+    page.on('websocket', (socket) => {
+      socket.on('framesent', signal('sent'));
+      socket.on('framereceived', signal('got'));
+    });
     this.#pages.push({ label, page, lines });
     return page;
   }

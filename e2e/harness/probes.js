@@ -154,13 +154,17 @@ export function installProbes() {
         };
       }
       this.addEventListener('connectionstatechange', () => note(this.connectionState));
+      this.addEventListener('icegatheringstatechange', () => note(`gathering ${this.iceGatheringState}`));
     }
   };
   const numbers = async () => {
     const lines = [];
     for (const connection of connections) {
       if (connection.connectionState === 'closed') continue;
-      lines.push(`connection ${connection.connectionState}, ${connection.signalingState}`);
+      lines.push(
+        `connection ${connection.connectionState}, ${connection.signalingState}, ` +
+          `ICE ${connection.iceConnectionState}, gathering ${connection.iceGatheringState}`,
+      );
       for (const report of (await connection.getStats()).values()) {
         if (report.type === 'outbound-rtp' && report.kind === 'video') {
           lines.push(

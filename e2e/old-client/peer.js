@@ -104,6 +104,7 @@ export class Peer {
         this.offersIgnored += 1;
         return;
       }
+      if (collision) await this.#gathered();
       await connection.setRemoteDescription({ type: 'offer', sdp: data.sdp });
       await this.#addEarly();
       await connection.setLocalDescription();
@@ -118,6 +119,22 @@ export class Peer {
       if (connection.remoteDescription) await this.#add(candidate);
       else this.#early.push(candidate);
     }
+  }
+
+  /**
+   * Chromium (156) now and then never ends gathering, and so never connects, when an offer is rolled
+   * back in the very milliseconds in which gathering begins; two connections in one page show it
+   * without any client of ours. What is tested here is the glare, so it waits that moment.
+   */
+  async #gathered() {
+    const { connection } = this;
+    if (connection.iceGatheringState === 'complete') return;
+    await new Promise((resolve) => {
+      connection.addEventListener('icegatheringstatechange', () => {
+        if (connection.iceGatheringState === 'complete') resolve(undefined);
+      });
+      setTimeout(resolve, 500);
+    });
   }
 
   async #addEarly() {
