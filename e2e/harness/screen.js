@@ -77,6 +77,30 @@ export class Screen {
   }
 
   /**
+   * One window without its frame.
+   * @param {string} title some words of it
+   * @param {string} path of the PNG
+   */
+  async saveWindow(title, path) {
+    const found = await run('xdotool', ['search', '--onlyvisible', '--name', title], {
+      env: this.env(),
+      timeout: 5000,
+    });
+    const [id] = found.stdout.trim().split('\n');
+    const args = ['-silent', '-window', id, '-depth', '8', '-define', 'png:color-type=2', path];
+    await run('import', args, { env: this.env(), timeout: 15_000 });
+  }
+
+  /**
+   * Types into the window that has the focus, and presses Enter.
+   * @param {string} text
+   */
+  async type(text) {
+    await run('xdotool', ['type', '--delay', '20', text], { env: this.env(), timeout: 20_000 });
+    await run('xdotool', ['key', 'Return'], { env: this.env(), timeout: 5000 });
+  }
+
+  /**
    * Every word on the display, as a text recogniser reads it.
    * @param {string} dir for its pictures
    */

@@ -84,6 +84,9 @@ for (const [renderer, env] of RENDERERS) {
       return /umbrella/i.test(words) && /lighthouse/i.test(words) && words;
     });
     assert.match(read, /Gustav/, 'the guest’s name is there, too');
+    await screen.type('typed with keys');
+    await guest.message({ from: native, text: 'typed with keys', state: 'received' });
+
     await mkdir(artifactsDir, { recursive: true });
     await screen.save(join(artifactsDir, `window-${renderer.replace(/\W+/g, '-')}.png`));
 
