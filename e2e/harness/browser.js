@@ -57,15 +57,16 @@ export class Browser {
   /**
    * A page of its own profile: nothing is shared with the other pages.
    * @param {string} label
-   * @param {{ viewport?: { width: number, height: number }, mobile?: boolean }} [options]
+   * @param {{ viewport?: { width: number, height: number }, mobile?: boolean, noDevices?: boolean }}
+   *   [options]
    */
-  async page(label, { viewport = DESKTOP, mobile = false } = {}) {
+  async page(label, { viewport = DESKTOP, mobile = false, noDevices = false } = {}) {
     const context = await this.browser.newContext({
       viewport,
       ignoreHTTPSErrors: true,
       // The last one: a page that a test hands in (`route.fulfill`) counts as a public one, and
       // Chromium would keep it from a server on loopback.
-      permissions: ['camera', 'microphone', 'local-network-access'],
+      permissions: [...(noDevices ? [] : ['camera', 'microphone']), 'local-network-access'],
       ...(mobile ? { isMobile: true, hasTouch: true, deviceScaleFactor: 2 } : {}),
     });
     const page = await context.newPage();

@@ -96,6 +96,15 @@ for (const [order, tls, idWhere] of ORDERS) {
   });
 }
 
+// Browsers hide their addresses behind .local names while no page may use camera or microphone.
+scenario('a page without camera and microphone meets a native peer', { ms: 60_000 }, async (stage) => {
+  const server = await stage.server();
+  const [browser, native] = await Promise.all([stage.browser(), stage.native(server)]);
+  const guest = await Guest.join(browser, server, { room: stage.room, noDevices: true });
+  await Promise.all([guest.counts(native.user), guest.hears(native.user, NATIVE_HZ)]);
+  await imagesBothWays(stage, native, guest);
+});
+
 scenario('another passphrase shows as unreadable on both sides', { ms: 60_000 }, async (stage) => {
   const server = await stage.server();
   const [browser, native] = await Promise.all([stage.browser(), stage.native(server)]);
