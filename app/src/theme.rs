@@ -62,7 +62,15 @@ pub mod radius {
     pub const CARD: f32 = 12.0;
 }
 
+/// The width of the line around somebody who speaks, in logical pixels.
+pub const RING: f32 = 2.0;
+/// The colour of that line over a picture, which is neither dark nor light.
+pub const RING_COLOR: Color = DARK.positive;
+
 /// The colours of one appearance, by their role.
+///
+/// **Invariant:** nothing as large as the page is ever filled with [`Colors::background`]: the
+/// window itself has that colour. The software renderer would paint it anew for each new picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Colors {
     /// Behind everything.

@@ -281,7 +281,7 @@ impl Home {
             .max_width(CARD_WIDTH)
             .align_x(Alignment::Center);
         let page = container(page).center_x(Length::Fill).padding(gap::XL);
-        let page = container(control::scroll(page)).center_y(Length::Fill).style(theme::stage);
+        let page = container(control::scroll(page)).center_y(Length::Fill);
         stack![page, dark_or_light].into()
     }
 

@@ -4,7 +4,7 @@ use iced::border::Radius;
 use iced::widget::{button, container, progress_bar, scrollable, svg, text, text_input};
 use iced::{Background, Border, Color, Shadow, Theme, border};
 
-use super::{Colors, ON_DARK, OVER_PICTURE, avatar_hue, colors, radius};
+use super::{Colors, ON_DARK, OVER_PICTURE, RING, avatar_hue, colors, radius};
 
 // Text
 
@@ -235,17 +235,17 @@ pub fn line(theme: &Theme) -> container::Style {
     container::background(colors(theme).border)
 }
 
-/// The stage behind the tiles.
-pub fn stage(theme: &Theme) -> container::Style {
-    container::background(colors(theme).background)
-}
-
-/// A tile without a picture.
-pub fn empty_tile(theme: &Theme) -> container::Style {
+/// A tile without a picture; the line around it is bold when its owner speaks.
+pub fn empty_tile(theme: &Theme, speaking: bool) -> container::Style {
     let colors = colors(theme);
+    let line = border::rounded(radius::CARD);
     container::Style {
         background: Some(colors.surface.into()),
-        border: border::rounded(radius::CARD).width(1).color(colors.border),
+        border: if speaking {
+            line.width(RING).color(colors.positive)
+        } else {
+            line.width(1).color(colors.border)
+        },
         ..container::Style::default()
     }
 }
@@ -269,14 +269,6 @@ pub fn chip(_theme: &Theme) -> container::Style {
         background: Some(OVER_PICTURE.into()),
         text_color: Some(ON_DARK),
         border: border::rounded(radius::CONTROL - 2.0),
-        ..container::Style::default()
-    }
-}
-
-/// The frame around the tile of somebody who speaks.
-pub fn speaking(theme: &Theme) -> container::Style {
-    container::Style {
-        border: border::rounded(radius::CARD).width(2).color(colors(theme).positive),
         ..container::Style::default()
     }
 }

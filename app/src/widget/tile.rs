@@ -21,6 +21,8 @@ use iced::widget::shader::{self, Shader};
 use iced::{Color, Element, Event, Length, Rectangle, Size, border, window};
 use media::{Frame, Slot};
 
+use crate::theme;
+
 /// How much of a camera's picture may be cut away so that it fills its tile; beyond that the
 /// whole picture is shown with black beside it.
 const CROP_MAX: f32 = 0.38;
@@ -42,13 +44,14 @@ pub struct Tile<'a> {
     fill: Fill,
     mirrored: bool,
     radius: f32,
+    ring: bool,
     scale_factor: f32,
 }
 
 /// Shows the newest of these frames, and nothing while there is none.
 #[must_use]
 pub fn tile(frames: &Slot<Frame>) -> Tile<'_> {
-    Tile { frames, fill: Fill::Cover, mirrored: false, radius: 0.0, scale_factor: 1.0 }
+    Tile { frames, fill: Fill::Cover, mirrored: false, radius: 0.0, ring: false, scale_factor: 1.0 }
 }
 
 impl Tile<'_> {
@@ -70,6 +73,15 @@ impl Tile<'_> {
     #[must_use]
     pub fn radius(mut self, radius: f32) -> Self {
         self.radius = radius;
+        self
+    }
+
+    /// Draws a line along the edge, [`theme::RING`] wide: this is who speaks. It is part of the
+    /// picture, because the software renderer would fill a frame over it with nothing, at the
+    /// price of the whole.
+    #[must_use]
+    pub fn ring(mut self, ring: bool) -> Self {
+        self.ring = ring;
         self
     }
 
@@ -199,6 +211,7 @@ impl<Message> Widget<Message, iced::Theme, iced::Renderer> for Tile<'_> {
                 version: state.version,
                 mirrored: self.mirrored,
                 radius: self.radius_of(&placement),
+                ring: self.ring && placement.fills,
                 scale_factor: self.scale_factor,
             };
             state.software.prepare(frame, &placement, look);
@@ -209,7 +222,7 @@ impl<Message> Widget<Message, iced::Theme, iced::Renderer> for Tile<'_> {
         &self,
         tree: &Tree,
         renderer: &mut iced::Renderer,
-        theme: &iced::Theme,
+        look: &iced::Theme,
         style: &renderer::Style,
         layout: Layout<'_>,
         cursor: mouse::Cursor,
@@ -221,9 +234,10 @@ impl<Message> Widget<Message, iced::Theme, iced::Renderer> for Tile<'_> {
         };
         let placement = self.placement(frame, layout.bounds());
         if !placement.fills {
+            let line = if self.ring { theme::RING } else { 0.0 };
             let quad = renderer::Quad {
                 bounds: layout.bounds(),
-                border: border::rounded(self.radius),
+                border: border::rounded(self.radius).width(line).color(theme::RING_COLOR),
                 ..renderer::Quad::default()
             };
             renderer.fill_quad(quad, Color::BLACK);
@@ -233,8 +247,8 @@ impl<Message> Widget<Message, iced::Theme, iced::Renderer> for Tile<'_> {
                 // The shader widget draws for us: only it may reach the graphics card.
                 let node =
                     layout::Node::new(placement.bounds.size()).move_to(placement.bounds.position());
-                let shader = Shader::<Message, _>::new(OnCard(self));
-                shader.draw(tree, renderer, theme, style, Layout::new(&node), cursor, viewport);
+                let shader = Shader::<Message, _>::new(OnCard { tile: self, placement });
+                shader.draw(tree, renderer, look, style, Layout::new(&node), cursor, viewport);
             }
             iced::Renderer::Secondary(_) => state.software.draw(renderer, viewport),
         }
@@ -242,22 +256,24 @@ impl<Message> Widget<Message, iced::Theme, iced::Renderer> for Tile<'_> {
 }
 
 /// The tile on the graphics card.
-struct OnCard<'a>(&'a Tile<'a>);
+struct OnCard<'a> {
+    tile: &'a Tile<'a>,
+    placement: Placement,
+}
 
 impl<Message> shader::Program<Message> for OnCard<'_> {
     type State = State;
     type Primitive = picture::Picture;
 
-    fn draw(&self, state: &State, _cursor: mouse::Cursor, bounds: Rectangle) -> picture::Picture {
-        let frame = state.frame.clone().expect("draw is only called when there is a frame");
-        let placement = self.0.placement(&frame, bounds);
+    fn draw(&self, state: &State, _cursor: mouse::Cursor, _bounds: Rectangle) -> picture::Picture {
         picture::Picture {
             tile: state.id,
             version: state.version,
-            crop: placement.crop,
-            mirrored: self.0.mirrored,
-            radius: self.0.radius_of(&placement),
-            frame,
+            frame: state.frame.clone().expect("the tile is only drawn when there is a frame"),
+            crop: self.placement.crop,
+            mirrored: self.tile.mirrored,
+            radius: self.tile.radius_of(&self.placement),
+            ring: self.tile.ring && self.placement.fills,
         }
     }
 }
@@ -273,7 +289,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::{testing, theme};
+    use crate::testing;
 
     const TILE: Rectangle = Rectangle { x: 10.0, y: 20.0, width: 160.0, height: 90.0 };
 
@@ -348,6 +364,25 @@ mod tests {
         }
     }
 
+    fn check_ring(backend: &str) {
+        let slot = Slot::new();
+        slot.put(Frame::filled(320, 180, Instant::now(), [126, 128, 128]));
+        for (ring, scale) in [(true, 1.0), (true, 2.0), (false, 1.0)] {
+            let tile = tile(&slot).radius(12.0).ring(ring).scale_factor(scale);
+            let element: Element<'_, ()> = tile.into();
+            let size = Size::new(160.0, 90.0);
+            let pixels = testing::drawn(element, &theme::dark(), size, scale, backend);
+            let at = |x: f32, y: f32| pixels.get_pixel((x * scale) as u32, (y * scale) as u32).0;
+            let green = theme::RING_COLOR.into_rgba8();
+            // In the middle of each side, and where the arc of a corner crosses its diagonal.
+            for (x, y) in [(80.0, 0.5), (80.0, 89.0), (0.5, 45.0), (159.0, 45.0), (4.5, 4.0)] {
+                let near = at(x, y).iter().zip(green).all(|(is, want)| is.abs_diff(want) <= 60);
+                assert_eq!(near, ring, "{backend}, {scale}: {:?} at {x}, {y}", at(x, y));
+            }
+            assert!(at(80.0, 4.0)[0].abs_diff(128) <= 4 && at(8.0, 8.0)[0].abs_diff(128) <= 4);
+        }
+    }
+
     #[test]
     fn a_new_frame_replaces_the_old_one() {
         let slot = Slot::new();
@@ -370,11 +405,13 @@ mod tests {
     fn the_software_renderer_shows_the_picture() {
         check_colors(testing::SOFTWARE);
         check_sides(testing::SOFTWARE);
+        check_ring(testing::SOFTWARE);
     }
 
     #[test]
     fn a_graphics_card_shows_the_picture() {
         check_colors(testing::CARD);
         check_sides(testing::CARD);
+        check_ring(testing::CARD);
     }
 }

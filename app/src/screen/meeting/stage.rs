@@ -110,11 +110,13 @@ impl Meeting {
             Of::Person(person) => (person.name.as_str(), false),
         };
         let picture = picture.filter(|shown| !ours || self.on.camera || !shown.alive);
-        let empty = picture.is_none_or(|shown| !shown.alive).then(|| placeholder(name));
+        let speaking = matches!(of, Of::Person(person) if person.speaking);
+        let empty = picture.is_none_or(|shown| !shown.alive).then(|| placeholder(name, speaking));
         let picture = picture.map(|shown| {
             tile(&shown.info.frames)
                 .mirrored(ours)
                 .radius(radius::CARD)
+                .ring(speaking)
                 .scale_factor(self.scale_factor)
         });
         let muted = ours && !self.on.microphone;
@@ -127,11 +129,7 @@ impl Meeting {
             Of::Us => None,
             Of::Person(person) => state(person.state),
         };
-        let speaking = matches!(of, Of::Person(person) if person.speaking);
-        let frame = speaking.then(|| {
-            container(space()).width(Length::Fill).height(Length::Fill).style(theme::speaking)
-        });
-        stack![empty, picture, name, state, frame].into()
+        stack![empty, picture, name, state].into()
     }
 
     fn screen_tile<'a>(&'a self, shown: &'a Shown) -> Element<'a, Message> {
@@ -142,7 +140,7 @@ impl Meeting {
         let empty = (!shown.alive).then(|| {
             container(icon(Icon::Screen, 40.0, Tint::Muted))
                 .center(Length::Fill)
-                .style(theme::empty_tile)
+                .style(|theme| theme::empty_tile(theme, false))
         });
         let picture = tile(&shown.info.frames)
             .fill(Fill::Contain)
@@ -325,12 +323,12 @@ fn state<'a>(state: PeerState) -> Option<Element<'a, Message>> {
 }
 
 /// What is seen where there is no picture.
-fn placeholder<'a>(name: &'a str) -> Element<'a, Message> {
+fn placeholder<'a>(name: &'a str, speaking: bool) -> Element<'a, Message> {
     let content = responsive(move |space| {
         let diameter = (space.width.min(space.height) * 0.4).clamp(32.0, 128.0).round();
         container(avatar(name, diameter)).center(Length::Fill).into()
     });
-    container(content).style(theme::empty_tile).into()
+    container(content).style(move |theme| theme::empty_tile(theme, speaking)).into()
 }
 
 fn avatar<'a>(name: &'a str, diameter: f32) -> Element<'a, Message> {

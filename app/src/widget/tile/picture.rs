@@ -11,8 +11,10 @@ use iced::wgpu;
 use iced::widget::shader::{Pipeline, Primitive, Viewport};
 use media::Frame;
 
-/// Bytes of the uniform: crop (4), size (2), radius, linear; all `f32`.
-const VIEW_BYTES: usize = 8 * 4;
+use crate::theme;
+
+/// Bytes of the uniform: crop (4), size (2), radius, linear, ring (4); all `f32`.
+const VIEW_BYTES: usize = 12 * 4;
 
 /// One tile's picture in one redraw.
 #[derive(Debug)]
@@ -27,12 +29,15 @@ pub(super) struct Picture {
     pub(super) mirrored: bool,
     /// Logical pixels.
     pub(super) radius: f32,
+    /// Draw the line of somebody who speaks.
+    pub(super) ring: bool,
 }
 
 impl Picture {
     fn view(&self, bounds: &Rectangle, scale_factor: f32, linear: bool) -> [u8; VIEW_BYTES] {
         let Rectangle { x, y, width, height } = self.crop;
         let (x, width) = if self.mirrored { (x + width, -width) } else { (x, width) };
+        let color = theme::RING_COLOR;
         let values = [
             x,
             y,
@@ -42,6 +47,10 @@ impl Picture {
             bounds.height * scale_factor,
             self.radius * scale_factor,
             if linear { 1.0 } else { 0.0 },
+            color.r,
+            color.g,
+            color.b,
+            if self.ring { theme::RING * scale_factor } else { 0.0 },
         ];
         let mut bytes = [0; VIEW_BYTES];
         for (to, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {

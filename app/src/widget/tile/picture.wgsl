@@ -10,6 +10,8 @@ struct View {
     radius: f32,
     // 1 when the target encodes for the screen by itself and wants linear light.
     linear: f32,
+    // The line along the edge: its colour as the screen encodes it, its width in physical pixels.
+    ring: vec4<f32>,
 }
 
 @group(0) @binding(0) var<uniform> view: View;
@@ -51,7 +53,6 @@ fn pixel(corner: Corner) -> @location(0) vec4<f32> {
         vec3<f32>(0.0),
         vec3<f32>(1.0),
     );
-    let color = select(encoded, to_linear(encoded), view.linear > 0.5);
 
     // The distance to a rectangle with round corners, softened over one pixel.
     let half_size = view.size * 0.5;
@@ -59,5 +60,9 @@ fn pixel(corner: Corner) -> @location(0) vec4<f32> {
     let distance = length(max(beyond, vec2<f32>(0.0))) + min(max(beyond.x, beyond.y), 0.0)
         - view.radius;
     let alpha = select(1.0, clamp(0.5 - distance, 0.0, 1.0), view.radius > 0.0);
+    let line = clamp(distance + view.ring.w + 0.5, 0.0, 1.0) * step(0.5, view.ring.w);
+    let lined = mix(encoded, view.ring.rgb, line);
+
+    let color = select(lined, to_linear(lined), view.linear > 0.5);
     return vec4<f32>(color, alpha);
 }

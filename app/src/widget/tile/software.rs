@@ -5,6 +5,7 @@ use iced::{Radians, Rectangle, border};
 use media::{Frame, RgbaScaler};
 
 use super::Placement;
+use crate::theme;
 
 /// What an image depends on beside the frame and its place.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,6 +13,7 @@ pub(super) struct Look {
     pub(super) version: u64,
     pub(super) mirrored: bool,
     pub(super) radius: f32,
+    pub(super) ring: bool,
     pub(super) scale_factor: f32,
 }
 
@@ -53,7 +55,8 @@ impl State {
         if look.mirrored {
             pixels.mirror();
         }
-        pixels.round_corners(look.radius * scale);
+        let ring = if look.ring { (theme::RING * scale).round() } else { 0.0 };
+        pixels.finish_edge(look.radius * scale, ring);
         let handle = Handle::from_rgba(pixels.width as u32, pixels.height as u32, pixels.rgba);
         let bounds = Rectangle {
             x: left / scale,
@@ -125,21 +128,35 @@ impl Pixels {
         }
     }
 
-    /// Makes the corners transparent outside a circle, softly over one pixel.
-    fn round_corners(&mut self, radius: f32) {
+    /// Makes the corners transparent outside a circle, and draws a line of `ring` pixels along
+    /// the edge; softly over one pixel.
+    fn finish_edge(&mut self, radius: f32, ring: f32) {
         let radius = radius.min(self.width as f32 / 2.0).min(self.height as f32 / 2.0);
-        let reach = radius.ceil() as usize;
-        for y in 0..reach {
-            for x in 0..reach {
+        let corner = radius.ceil() as usize;
+        let line = (ring as usize).min(self.width / 2).min(self.height / 2);
+        let [red, green, blue, _] = theme::RING_COLOR.into_rgba8();
+        for y in 0..self.height {
+            let edge_row = y < line || y >= self.height - line;
+            let sides = if edge_row { self.width } else { line };
+            for x in (0..sides).chain((self.width - line).max(sides)..self.width) {
+                let at = (y * self.width + x) * 4;
+                self.rgba[at..at + 3].copy_from_slice(&[red, green, blue]);
+            }
+        }
+        for y in 0..corner {
+            for x in 0..corner {
                 let (dx, dy) = (radius - x as f32 - 0.5, radius - y as f32 - 0.5);
                 let outside = dx.max(0.0).hypot(dy.max(0.0)) - radius;
                 let alpha = ((0.5 - outside).clamp(0.0, 1.0) * 255.0).round() as u8;
-                if alpha == 255 {
-                    continue;
-                }
+                let share = if line == 0 { 0.0 } else { (outside + ring + 0.5).clamp(0.0, 1.0) };
                 let (right, bottom) = (self.width - 1 - x, self.height - 1 - y);
                 for (x, y) in [(x, y), (right, y), (x, bottom), (right, bottom)] {
-                    self.rgba[(y * self.width + x) * 4 + 3] = alpha;
+                    let pixel = &mut self.rgba[(y * self.width + x) * 4..][..4];
+                    for (channel, ring) in pixel.iter_mut().zip([red, green, blue]) {
+                        let (old, new) = (f32::from(*channel), f32::from(ring));
+                        *channel = (old + (new - old) * share).round() as u8;
+                    }
+                    pixel[3] = alpha;
                 }
             }
         }
@@ -168,7 +185,7 @@ mod tests {
     #[test]
     fn corners_are_transparent_and_the_middle_is_not() {
         let mut pixels = pixels(40, 30);
-        pixels.round_corners(12.0);
+        pixels.finish_edge(12.0, 0.0);
         let alpha = |x: usize, y: usize| pixels.rgba[(y * 40 + x) * 4 + 3];
         for corner in [(0, 0), (39, 0), (0, 29), (39, 29)] {
             assert_eq!(alpha(corner.0, corner.1), 0);
