@@ -312,7 +312,9 @@ impl Meeting {
     /// How it looks now, dark or light.
     #[must_use]
     pub fn view(&self, dark: bool) -> Element<'_, Message> {
-        let middle = column![self.strips(), self.stage()].width(Length::Fill).height(Length::Fill);
+        let middle = column![self.strips(), stack![self.stage(), self.toasts()]]
+            .width(Length::Fill)
+            .height(Length::Fill);
         let beside = self.panel.map(|panel| match panel {
             Panel::Chat => self.chat_panel(),
             Panel::People => self.people_panel(),
@@ -324,7 +326,6 @@ impl Meeting {
             control::line(),
             self.toolbar(),
         ];
-        let page = container(page).style(theme::stage).width(Length::Fill).height(Length::Fill);
         let over = match self.dialog {
             Some(Dialog::Invite) => Some(self.invite_dialog()),
             Some(Dialog::Shortcuts) => Some(dialog::shortcuts()),
@@ -342,17 +343,30 @@ impl Meeting {
                 Some(control::strip(Icon::Retry, Tint::Warning, words, None).into())
             }
         };
-        let notices = self.notices.iter().map(|notice| {
-            let close = (words::CLOSE, Message::Dismiss(notice.words.clone()));
-            control::strip(notice.icon, notice.tint, &notice.words, Some(close)).into()
-        });
-        let strips: Vec<Element<'_, Message>> = lost.into_iter().chain(notices).collect();
-        if strips.is_empty() {
-            return None;
-        }
-        let padding = iced::Padding { bottom: 0.0, ..iced::Padding::new(gap::M) };
-        Some(column(strips).spacing(gap::S).padding(padding).into())
+        let troubles = self.notices.iter().filter(|notice| notice.tint != Tint::Positive);
+        below_each_other(lost.into_iter().chain(troubles.map(Notice::view)).collect())
     }
+
+    /// Good news vanish by themselves, so nothing makes room for them.
+    fn toasts(&self) -> Option<Element<'_, Message>> {
+        let news = self.notices.iter().filter(|notice| notice.tint == Tint::Positive);
+        below_each_other(news.map(Notice::view).collect())
+    }
+}
+
+impl Notice {
+    fn view(&self) -> Element<'_, Message> {
+        let close = (words::CLOSE, Message::Dismiss(self.words.clone()));
+        control::strip(self.icon, self.tint, &self.words, Some(close)).into()
+    }
+}
+
+fn below_each_other(strips: Vec<Element<'_, Message>>) -> Option<Element<'_, Message>> {
+    if strips.is_empty() {
+        return None;
+    }
+    let padding = iced::Padding { bottom: 0.0, ..iced::Padding::new(gap::M) };
+    Some(column(strips).spacing(gap::S).padding(padding).into())
 }
 
 fn dropping<'a>() -> Element<'a, Message> {

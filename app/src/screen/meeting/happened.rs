@@ -81,23 +81,23 @@ impl Meeting {
         Task::none()
     }
 
+    /// Who stays keeps their place, lest tiles jump; who is new comes last.
     fn meet(&mut self, members: Vec<Member>) {
-        let mut known = std::mem::take(&mut self.people);
+        self.people.retain(|person| members.iter().any(|member| member.id == person.id));
         for Member { id, username } in members {
             if id == self.me {
                 continue;
             }
-            let before = known.iter().position(|person| person.id == id);
-            self.people.push(match before {
-                Some(index) => Person { name: username, ..known.swap_remove(index) },
-                None => Person {
+            match self.person_mut(&id) {
+                Some(person) => person.name = username,
+                None => self.people.push(Person {
                     id,
                     name: username,
                     state: PeerState::Connecting,
                     typing: false,
                     speaking: false,
-                },
-            });
+                }),
+            }
         }
     }
 

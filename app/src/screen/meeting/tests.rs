@@ -103,6 +103,14 @@ fn people_are_shown_with_their_names_and_counted() {
 }
 
 #[test]
+fn tiles_do_not_jump_when_the_server_lists_people_in_another_order() {
+    let mut meeting = company(&["bob", "carla", "dmitri"]);
+    happens(&mut meeting, roster(&["emi", "dmitri", "bob"]));
+    let names: Vec<&str> = meeting.people.iter().map(|person| person.name.as_str()).collect();
+    assert_eq!(names, ["bob", "dmitri", "emi"]);
+}
+
+#[test]
 fn who_is_alone_is_told_what_to_do() {
     let mut meeting = meeting("secret");
     assert!(sees(&meeting, words::ALONE));
