@@ -148,6 +148,21 @@ scenario('each side leaves and comes back', { ms: 120_000 }, async (stage) => {
   await guest.message({ from: again.user, text: 'back again' });
 });
 
+scenario('who dies without a goodbye disappears', { ms: 60_000 }, async (stage) => {
+  const server = await stage.server();
+  const [browser, native] = await Promise.all([knownBrowser(stage), stage.native(server)]);
+  const { room } = stage;
+  const guest = await Guest.join(browser, server, { room });
+  await Promise.all([native.sees(guest.user), guest.counts(native.user)]);
+  await native.child.stop('SIGKILL');
+  await guest.people([guest.user]);
+  await guest.page.waitForSelector(guest.tileSelector(native.user), { state: 'detached' });
+  const again = await stage.native(server);
+  await Promise.all([again.sees(guest.user), guest.counts(again.user)]);
+  await guest.page.close();
+  await again.waitFor('peer', (e) => e.id === guest.user && e.state === 'closed');
+});
+
 scenario('camera and microphone go off and on again', { ms: 90_000 }, async (stage) => {
   const server = await stage.server();
   const [browser, native] = await Promise.all([knownBrowser(stage), stage.native(server)]);
