@@ -7,6 +7,7 @@ mod file;
 mod jitter;
 mod meter;
 mod mix;
+mod recovery;
 mod resample;
 mod voice;
 
@@ -158,7 +159,7 @@ impl AudioEngine {
         let worker = {
             let (shared, report) = (Arc::clone(&shared), report.clone());
             Worker::spawn("pm-audio", move |stop| {
-                Engine::run(&config, shared, report, out, &stop);
+                Engine::run(config, shared, report, out, &stop);
             })
         };
         let worker = worker.map_err(|error| {
@@ -169,7 +170,8 @@ impl AudioEngine {
         (Self { shared, problems, _worker: worker.ok() }, packets)
     }
 
-    /// What is missing, in plain sentences for the user; empty while all is well. Devices are
+    /// What is missing, in plain sentences for the user; empty while all is well. A device that
+    /// stops is tried again, and its sentence disappears when it is back. Devices are
     /// opened after [`AudioEngine::open`] has returned, so follow
     /// [`AudioEngine::watch_problems`], too.
     pub fn problems(&self) -> Vec<String> {

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,9 +19,8 @@ use tokio::sync::mpsc;
 const LONG: Duration = Duration::from_secs(30);
 /// Set in the process that runs the true test.
 const ROLE: &str = "PRIVATE_MEET_TEST_ROLE";
-/// The socket of the sound server, and its process.
-const SOCKET: &str = "PRIVATE_MEET_TEST_SOCKET";
-const SERVER: &str = "PRIVATE_MEET_TEST_SERVER";
+/// The folder of the sound server.
+const FOLDER: &str = "PRIVATE_MEET_TEST_FOLDER";
 
 /// A server that ends with the test.
 struct Server(Child);
@@ -42,26 +41,21 @@ fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// Runs the test of this name in a process of its own; `true` in that process.
-fn in_own_process(name: &str, environment: impl FnOnce(&mut Command) -> Server) -> bool {
+fn in_own_process<T>(name: &str, environment: impl FnOnce(&mut Command) -> T) -> bool {
     if std::env::var(ROLE).is_ok_and(|role| role == name) {
         return true;
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--nocapture"]).env(ROLE, name);
-    let _server = environment(&mut command);
+    let _kept = environment(&mut command);
     assert!(command.status().unwrap().success(), "see above");
     false
 }
 
-fn start_pulseaudio(dir: &Path, command: &mut Command) -> Server {
-    let (socket, config) = (dir.join("native"), dir.join("asound.conf"));
-    let address = format!("unix:{}", socket.display());
-    let alsa = format!(
-        "</usr/share/alsa/alsa.conf>\n\
-         pcm.!default {{ type pulse server \"{address}\" }}\n\
-         ctl.!default {{ type pulse server \"{address}\" }}\n"
-    );
-    fs::write(&config, alsa).unwrap();
+/// A PulseAudio with a null sink, whose monitor is the only microphone. Its socket stands in `dir`.
+fn pulseaudio(dir: &Path) -> Server {
+    let socket = dir.join("native");
+    let _ = fs::remove_file(&socket);
     let server = Command::new("pulseaudio")
         .args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"])
         .args(["-L", "module-null-sink sink_name=null rate=48000"])
@@ -77,9 +71,21 @@ fn start_pulseaudio(dir: &Path, command: &mut Command) -> Server {
         .expect("pulseaudio is installed");
     let server = Server(server);
     wait_for("the sound server", || socket.exists());
-    command.env("ALSA_CONFIG_PATH", &config).env("HOME", dir).env("XDG_RUNTIME_DIR", dir);
-    command.env(SOCKET, &socket).env(SERVER, server.0.id().to_string());
     server
+}
+
+/// Leads a process that is to be started to the sound server in `dir`.
+fn lead_to_pulseaudio(dir: &Path, command: &mut Command) {
+    let (socket, config) = (dir.join("native"), dir.join("asound.conf"));
+    let address = format!("unix:{}", socket.display());
+    let alsa = format!(
+        "</usr/share/alsa/alsa.conf>\n\
+         pcm.!default {{ type pulse server \"{address}\" }}\n\
+         ctl.!default {{ type pulse server \"{address}\" }}\n"
+    );
+    fs::write(&config, alsa).unwrap();
+    command.env("ALSA_CONFIG_PATH", &config).env("HOME", dir).env("XDG_RUNTIME_DIR", dir);
+    command.env(FOLDER, dir);
 }
 
 fn open(
@@ -105,72 +111,65 @@ fn cpu_time() -> Duration {
 }
 
 #[test]
-fn sound_goes_out_of_a_speaker_and_into_a_microphone_until_the_server_dies() {
+fn sound_goes_out_of_a_speaker_and_into_a_microphone_and_survives_the_server() {
     let dir = tempfile::tempdir().unwrap();
-    let name = "sound_goes_out_of_a_speaker_and_into_a_microphone_until_the_server_dies";
-    if !in_own_process(name, |command| start_pulseaudio(dir.path(), command)) {
+    let name = "sound_goes_out_of_a_speaker_and_into_a_microphone_and_survives_the_server";
+    if !in_own_process(name, |command| lead_to_pulseaudio(dir.path(), command)) {
         return;
     }
+    let dir = PathBuf::from(std::env::var(FOLDER).unwrap());
+    let server = pulseaudio(&dir);
     assert!(!device::microphones().is_empty() && !device::speakers().is_empty());
-    // The null sink's monitor is the only microphone: what the speaker plays is what it hears.
+    // What the speaker plays is what the microphone hears.
     let (_singer, mut sung) = open(SoundSource::Tone(523.0), SoundSink::None);
     let (speaker, _) = open(SoundSource::None, SoundSink::Default);
     let (microphone, mut heard) = open(SoundSource::Default, SoundSink::None);
     let (listener, _) = open(SoundSource::None, SoundSink::None);
     let (stage, ear) = (speaker.add_peer("singer"), listener.add_peer("microphone"));
-    let mut pitch = None;
-    wait_for("the tone in the microphone", || {
-        carry(&mut sung, &stage);
-        carry(&mut heard, &ear);
-        let problems = [speaker.problems(), microphone.problems()].concat();
-        assert!(problems.is_empty(), "{problems:?}");
-        pitch = ear.pitch_hz();
-        ear.level_dbfs() > -20.0 && pitch.is_some()
-    });
-    // A whole second of it, so that no gap is overlooked.
-    let until = Instant::now() + Duration::from_millis(1500);
-    let concealed = ear.stats().concealed;
-    wait_for("a second", || {
-        carry(&mut sung, &stage);
-        carry(&mut heard, &ear);
-        Instant::now() > until
-    });
-    let (pitch, level) = (ear.pitch_hz().unwrap(), ear.level_dbfs());
-    println!("heard {pitch:.1} Hz at {level:.1} dBFS, {:?}", ear.stats());
-    assert!((pitch / 523.0 - 1.0).abs() < 0.02, "{pitch} Hz");
-    assert!((level + 12.0).abs() < 3.0, "{level} dBFS");
+    let problems = || [speaker.problems(), microphone.problems()].concat();
+    let mut hear = |what: &str, done: &dyn Fn() -> bool| {
+        wait_for(what, || {
+            carry(&mut sung, &stage);
+            carry(&mut heard, &ear);
+            done()
+        });
+    };
+    let is_right = || {
+        let pitch = ear.pitch_hz().is_some_and(|pitch| (pitch / 523.0 - 1.0).abs() < 0.02);
+        pitch && (ear.level_dbfs() + 12.0).abs() < 3.0
+    };
+    hear("the tone in the microphone", &is_right);
+    assert!(problems().is_empty(), "{:?}", problems());
+    // A while of it, so that no gap is overlooked.
+    let (before, until) = (ear.stats(), Instant::now() + Duration::from_millis(1500));
+    hear("a while", &|| Instant::now() > until);
+    let after = ear.stats();
+    println!("{after:?} at {:?} Hz, {:.1} dBFS", ear.pitch_hz(), ear.level_dbfs());
     // A busy computer may cost a few; a broken stream would cost nearly all of 75.
-    assert!(ear.stats().concealed - concealed < 25, "{:?}", ear.stats());
+    assert!(after.concealed - before.concealed < 25, "{before:?} {after:?}");
+    hear("the tone still in the microphone", &is_right);
 
-    let server = std::env::var(SERVER).unwrap();
-    assert!(Command::new("kill").args(["-KILL", &server]).status().unwrap().success());
-    wait_for("the news that the server died", || {
-        !speaker.problems().is_empty() && !microphone.problems().is_empty()
-    });
-    println!("{:?} {:?}", speaker.problems(), microphone.problems());
+    drop(server);
+    hear("the news that the server died", &|| problems().len() == 2);
+    println!("{:?}", problems());
     assert!(speaker.problems()[0].starts_with("The speaker stopped"));
     assert!(microphone.problems()[0].starts_with("The microphone stopped"));
     // Nothing spins, and the others are decoded all the same.
     let (cpu, until) = (cpu_time(), Instant::now() + Duration::from_secs(1));
-    wait_for("a second", || {
-        carry(&mut sung, &stage);
-        Instant::now() > until
-    });
+    hear("a second", &|| Instant::now() > until);
     let cpu = cpu_time() - cpu;
     assert!(cpu < Duration::from_millis(500), "{cpu:?} of CPU in a second");
     assert!(stage.level_dbfs() > -20.0, "decoded without a speaker");
+
+    let _server = pulseaudio(&dir);
+    hear("the tone again", &|| problems().is_empty() && is_right());
 }
 
 #[test]
 fn without_a_sound_server_there_is_silence_and_a_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let name = "without_a_sound_server_there_is_silence_and_a_sentence";
-    let nobody = |command: &mut Command| {
-        let server = start_pulseaudio(dir.path(), command);
-        drop(server);
-        Server(Command::new("true").spawn().unwrap())
-    };
-    if !in_own_process(name, nobody) {
+    if !in_own_process(name, |command| lead_to_pulseaudio(dir.path(), command)) {
         return;
     }
     let (engine, mut packets) = open(SoundSource::Default, SoundSink::Default);
@@ -229,7 +228,6 @@ fn an_x11_screen_is_listed_and_shared() {
 fn without_a_screen_there_is_a_sentence() {
     let nowhere = |command: &mut Command| {
         command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
-        Server(Command::new("true").spawn().unwrap())
     };
     if !in_own_process("without_a_screen_there_is_a_sentence", nowhere) {
         return;

@@ -3,8 +3,8 @@
 //! The callbacks run on the system's real-time threads: they copy to and from a lock-free ring
 //! and wake the audio thread, and do nothing else.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,9 @@ const RING: u32 = 2;
 /// Sound that the speaker's ring holds beyond what a callback takes at once.
 const SPEAKER_MARGIN: Duration = Duration::from_millis(20);
 /// A device that does nothing for so long is taken for dead.
-const DEAD_AFTER: Duration = Duration::from_secs(5);
+const DEAD_AFTER: Duration = Duration::from_secs(3);
+/// How long closing a device may take before it is left alone.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 /// So many over- and underruns reported in a row mean that the device died in a loop.
 const MAX_XRUNS: u32 = 500;
 
@@ -36,7 +38,8 @@ const MAX_XRUNS: u32 = 500;
 struct Link {
     /// The thread to wake.
     thread: Thread,
-    failed: AtomicBool,
+    /// Why the device failed, if it has.
+    failed: OnceLock<ErrorKind>,
     /// Over- and underruns since the last callback that went well.
     xruns: AtomicU32,
     /// Samples that found no place in the ring, or were missing from it.
@@ -49,7 +52,7 @@ impl Link {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             thread: thread::current(),
-            failed: AtomicBool::new(false),
+            failed: OnceLock::new(),
             xruns: AtomicU32::new(0),
             lost: AtomicU64::new(0),
             period: AtomicU32::new(0),
@@ -63,6 +66,13 @@ impl Link {
         self.thread.unpark();
     }
 
+    /// Whether the device still works.
+    fn check(&self, device: Kind) -> Result<(), String> {
+        let Some(kind) = self.failed.get() else { return Ok(()) };
+        tracing::info!(device = device.word(), ?kind, "an audio device stopped");
+        Err(device.gone())
+    }
+
     /// The device's error callback. A device that died calls it in a tight loop: the first fatal
     /// error makes the audio thread close the stream.
     fn error(&self, kind: ErrorKind) {
@@ -71,15 +81,35 @@ impl Link {
             ErrorKind::Xrun if self.xruns.fetch_add(1, Ordering::Relaxed) < MAX_XRUNS => return,
             _ => {}
         }
-        if !self.failed.swap(true, Ordering::AcqRel) {
+        if self.failed.set(kind).is_ok() {
             self.thread.unpark();
+        }
+    }
+}
+
+/// A stream that is closed on a thread of its own, for which nobody waits for long: when a
+/// PulseAudio dies, its client library may deadlock in closing, and must not take the audio
+/// thread or the end of the program with it.
+struct OpenStream(Option<Stream>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let stream = self.0.take();
+        let (done, closed) = std::sync::mpsc::sync_channel(1);
+        let close = move || {
+            drop(stream);
+            let _ = done.send(());
+        };
+        let thread = thread::Builder::new().name("pm-close".into()).spawn(close);
+        if thread.is_ok() && closed.recv_timeout(CLOSE_PATIENCE).is_err() {
+            tracing::warn!("an audio device can't be closed and is left alone");
         }
     }
 }
 
 /// A microphone.
 pub(super) struct DeviceMicrophone {
-    _stream: Stream,
+    _stream: OpenStream,
     link: Arc<Link>,
     ring: Consumer<f32>,
     raw: Vec<f32>,
@@ -111,15 +141,14 @@ impl DeviceMicrophone {
         let resampler = Resampler::new(config.sample_rate, SAMPLE_RATE);
         let resampler = resampler.map_err(|_| Kind::Microphone.unusable())?;
         tracing::info!(rate = config.sample_rate, channels = config.channels, "microphone open");
-        Ok(Self { _stream: stream, link, ring, raw: Vec::new(), resampler, heard: Instant::now() })
+        let (stream, raw, heard) = (OpenStream(Some(stream)), Vec::new(), Instant::now());
+        Ok(Self { _stream: stream, link, ring, raw, resampler, heard })
     }
 }
 
 impl Microphone for DeviceMicrophone {
     fn read(&mut self, now: Instant, sound: &mut Vec<f32>) -> Result<(), String> {
-        if self.link.failed.load(Ordering::Acquire) {
-            return Err(Kind::Microphone.gone());
-        }
+        self.link.check(Kind::Microphone)?;
         let count = self.ring.slots();
         if count > 0 {
             self.heard = now;
@@ -143,7 +172,7 @@ impl Microphone for DeviceMicrophone {
 
 /// A speaker.
 pub(super) struct DeviceSpeaker {
-    _stream: Stream,
+    _stream: OpenStream,
     link: Arc<Link>,
     ring: Producer<f32>,
     rate: u32,
@@ -179,7 +208,7 @@ impl DeviceSpeaker {
         let resampler = resampler.map_err(|_| Kind::Speaker.unusable())?;
         tracing::info!(rate = config.sample_rate, channels = config.channels, "speaker open");
         Ok(Self {
-            _stream: stream,
+            _stream: OpenStream(Some(stream)),
             link,
             ring,
             rate: config.sample_rate,
@@ -197,9 +226,7 @@ impl DeviceSpeaker {
 
 impl Speaker for DeviceSpeaker {
     fn wants(&mut self, now: Instant) -> Result<usize, String> {
-        if self.link.failed.load(Ordering::Acquire) {
-            return Err(Kind::Speaker.gone());
-        }
+        self.link.check(Kind::Speaker)?;
         let filled = self.filled();
         if filled < self.left {
             self.played = now;

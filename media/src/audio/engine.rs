@@ -13,6 +13,7 @@ use super::fake::{NullSpeaker, Tone};
 use super::file::{FileMicrophone, WavSpeaker};
 use super::meter::{BLOCK, Meter};
 use super::mix::Limiter;
+use super::recovery::{News, Recovery};
 use super::{AudioConfig, EncodedAudio, PACKET, Shared};
 use crate::worker::Stop;
 use crate::{SoundSink, SoundSource};
@@ -62,11 +63,14 @@ pub(super) trait Speaker {
 
 /// The thread's own state.
 pub(super) struct Engine {
+    config: AudioConfig,
     shared: Arc<Shared>,
     report: watch::Sender<Vec<String>>,
     out: mpsc::Sender<EncodedAudio>,
     microphone: Option<Box<dyn Microphone>>,
+    microphone_recovery: Recovery,
     speaker: Box<dyn Speaker>,
+    speaker_recovery: Recovery,
     encoder: Option<Encoder>,
     /// Captured and not yet encoded.
     captured: Vec<f32>,
@@ -78,7 +82,7 @@ pub(super) struct Engine {
 impl Engine {
     /// Opens the devices, which may take a while, and runs until told to stop.
     pub fn run(
-        config: &AudioConfig,
+        config: AudioConfig,
         shared: Arc<Shared>,
         report: watch::Sender<Vec<String>>,
         out: mpsc::Sender<EncodedAudio>,
@@ -86,11 +90,14 @@ impl Engine {
     ) {
         crate::video::quiet_ffmpeg();
         let mut engine = Self {
+            config,
             shared,
             report,
             out,
             microphone: None,
+            microphone_recovery: Recovery::default(),
             speaker: Box::new(NullSpeaker::new()),
+            speaker_recovery: Recovery::default(),
             encoder: None,
             captured: Vec::new(),
             own: Meter::default(),
@@ -104,11 +111,11 @@ impl Engine {
                 engine.report("Your sound can't be sent: the Opus encoder did not start.".into());
             }
         }
-        match open_microphone(&config.microphone) {
+        match open_microphone(&engine.config.microphone) {
             Ok(microphone) => engine.microphone = microphone,
             Err(problem) => engine.report(problem),
         }
-        match open_speaker(&config.speaker) {
+        match open_speaker(&engine.config.speaker) {
             Ok(speaker) => engine.speaker = speaker,
             Err(problem) => engine.report(problem),
         }
@@ -116,6 +123,7 @@ impl Engine {
             let now = Instant::now();
             engine.capture(now);
             engine.play(now);
+            engine.recover(now);
             let deadline = engine.due().unwrap_or(now + LONGEST_SLEEP).min(now + LONGEST_SLEEP);
             let now = Instant::now();
             if deadline > now {
@@ -129,7 +137,12 @@ impl Engine {
         if let Err(problem) = microphone.read(now, &mut self.captured) {
             self.microphone = None;
             self.shared.set_microphone_level(&Meter::default());
-            return self.report(problem);
+            return match self.config.microphone {
+                SoundSource::Default | SoundSource::Named(_) => {
+                    self.microphone_recovery.lost(problem, now);
+                }
+                _ => self.report(problem),
+            };
         }
         let mut packets = self.captured.chunks_exact_mut(PACKET);
         for sound in &mut packets {
@@ -174,14 +187,49 @@ impl Engine {
             Ok(())
         });
         if let Err(problem) = played {
-            self.report(problem);
             self.speaker = Box::new(NullSpeaker::new());
+            match self.config.speaker {
+                SoundSink::Default | SoundSink::Named(_) => {
+                    self.speaker_recovery.lost(problem, now);
+                }
+                _ => self.report(problem),
+            }
+        }
+    }
+
+    /// Tries devices again that have worked and then stopped. One that was missing from the start
+    /// is not tried again: opening it costs time, and some sound systems remark on it every time.
+    fn recover(&mut self, now: Instant) {
+        if self.microphone_recovery.is_due(now) {
+            let opened = open_microphone(&self.config.microphone);
+            let news = self.microphone_recovery.tried(opened.is_ok(), Instant::now());
+            self.microphone = opened.unwrap_or_default();
+            self.tell(news);
+        }
+        if self.speaker_recovery.is_due(now) {
+            let opened = open_speaker(&self.config.speaker);
+            let news = self.speaker_recovery.tried(opened.is_ok(), Instant::now());
+            if let Ok(speaker) = opened {
+                self.speaker = speaker;
+            }
+            self.tell(news);
         }
     }
 
     fn due(&self) -> Option<Instant> {
         let microphone = self.microphone.as_ref().and_then(|microphone| microphone.due());
-        [microphone, self.speaker.due()].into_iter().flatten().min()
+        let recoveries = [self.microphone_recovery.next(), self.speaker_recovery.next()];
+        recoveries.into_iter().chain([microphone, self.speaker.due()]).flatten().min()
+    }
+
+    fn tell(&self, news: Option<News>) {
+        match news {
+            None => {}
+            Some(News::Problem(problem)) => self.report(problem),
+            Some(News::Solved(problem)) => {
+                self.report.send_modify(|problems| problems.retain(|known| *known != problem));
+            }
+        }
     }
 
     fn report(&self, problem: String) {
