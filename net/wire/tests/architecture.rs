@@ -105,7 +105,7 @@ fn only_the_window_knows_iced() {
             "app/src/widget",
             "app/src/theme",
             "app/src/icon",
-        "app/src/testing",
+            "app/src/testing",
             "app/src/window",
         ],
     );
