@@ -15,6 +15,10 @@ const living = new Set();
 process.on('exit', () => {
   for (const child of living) child.kill('SIGKILL');
 });
+// Without a listener a signal ends Node at once and the line above is never reached.
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+  process.once(signal, () => process.exit(1));
+}
 
 export class Child {
   /** @type {string[]} */

@@ -2,6 +2,7 @@
 // What one scenario uses: temporary folders, servers, peers, browsers. All of it is gone when the
 // scenario ends; when the scenario fails, what the parts said is printed first.
 
+import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +14,12 @@ import { Native } from './native.js';
 import { artifactsDir } from './paths.js';
 import { RawMember } from './raw-member.js';
 import { Server } from './server.js';
+
+/** @type {Set<string>} */
+const folders = new Set();
+process.on('exit', () => {
+  for (const dir of folders) rmSync(dir, { recursive: true, force: true });
+});
 
 export class Stage {
   /** @type {(() => Promise<unknown>)[]} */
@@ -53,7 +60,11 @@ export class Stage {
 
   async tempDir() {
     const dir = await mkdtemp(join(tmpdir(), 'private-meet-e2e-'));
-    this.onClose(() => rm(dir, { recursive: true, force: true, maxRetries: 3 }));
+    folders.add(dir);
+    this.onClose(async () => {
+      await rm(dir, { recursive: true, force: true, maxRetries: 3 });
+      folders.delete(dir);
+    });
     return dir;
   }
 
