@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("media", &[], &[]),
     ("server", &["wire"], &[]),
     ("app", &["media", "net", "server"], &[]),
-    ("bench", &["media", "net", "server", "wire"], &[]),
+    ("bench", &["media", "wire"], &[]),
 ];
 
 /// Lines of a file before its `#[cfg(test)]`; beyond that it is two files.
