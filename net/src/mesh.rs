@@ -93,6 +93,8 @@ pub(crate) enum Input {
     Link { peer: UserId, generation: u64, link: Link },
     /// A connection got something new that has to be negotiated.
     Changed { peer: UserId, generation: u64 },
+    /// The offer to be accepted begins a new connection: the peer gave the old one up.
+    Replaced { peer: UserId, generation: u64, sdp: String },
     /// The server is there, or is not.
     Online(bool),
     /// Time has passed.
@@ -209,6 +211,9 @@ impl Mesh {
             Input::Changed { peer: id, generation } => {
                 self.of(&id, generation, now, out, |peer, _| peer.wants_offer(now));
             }
+            Input::Replaced { peer: id, generation, sdp } => {
+                self.replaced(&id, generation, sdp, now, out);
+            }
             Input::Online(online) => {
                 if online && !self.online {
                     self.recovering_until = Some(now + RECOVERY);
@@ -241,6 +246,23 @@ impl Mesh {
         }
         queue(peer);
         peer.pump(from, online, now, out);
+    }
+
+    fn replaced(
+        &mut self,
+        id: &UserId,
+        generation: u64,
+        sdp: String,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        let known = |peer: &&mut Peer| peer.generation() == generation;
+        let Some(peer) = self.peers.get_mut(id).filter(known) else { return };
+        out.push(Output::Close { peer: id.clone(), generation });
+        peer.reopen(id, self.next_generation, &self.own, now, out);
+        self.next_generation += 1;
+        peer.on_offer(sdp);
+        peer.pump(id, self.online, now, out);
     }
 
     /// Something about a connection, unless it is of an older one.

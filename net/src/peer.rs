@@ -117,6 +117,8 @@ pub(crate) enum What {
     Link(Link),
     /// There is something new to negotiate.
     Changed,
+    /// The peer offers a connection that can't be a continuation of this one.
+    Replaced(String),
     /// For the user as it is.
     Event(Event),
 }
@@ -234,6 +236,7 @@ async fn run(
         role: DtlsRole::default(),
         candidates: 0,
         connected: false,
+        certificate: None,
     };
     if let Err(error) = task.begin(&config.shows).await {
         tracing::error!(%error, "cannot set up a connection");
@@ -319,6 +322,8 @@ struct Task {
     /// Remote candidates so far.
     candidates: usize,
     connected: bool,
+    /// The fingerprint of the peer's certificate, as soon as the first offer was answered.
+    certificate: Option<String>,
 }
 
 impl Task {
@@ -412,6 +417,9 @@ impl Task {
     async fn command(&mut self, command: ToPeer) {
         match command {
             ToPeer::Run(Op::Candidate(json)) => self.add_candidate_json(&json).await,
+            ToPeer::Run(Op::AcceptOffer { sdp, .. }) if self.is_foreign(&sdp) => {
+                self.outbox.send(What::Replaced(sdp)).await;
+            }
             ToPeer::Run(op) => {
                 let result = self.negotiate(op).await;
                 if let Err(error) = &result {
@@ -444,6 +452,13 @@ impl Task {
                 reply.send(self.stats().await).ok();
             }
         }
+    }
+
+    /// Whether an offer comes from a new connection of the peer's: it shows another certificate.
+    fn is_foreign(&self, offer: &str) -> bool {
+        let fingerprint = Description::parse(offer).fingerprint;
+        let known = self.certificate.as_ref();
+        known.is_some_and(|known| !fingerprint.is_empty() && *known != fingerprint)
     }
 
     /// Whether the library's own loop has ended, which it tells nobody: then it takes no
@@ -484,6 +499,7 @@ impl Task {
         if let Some(local) = local {
             self.local = local;
         }
+        self.certificate.get_or_insert_with(|| self.remote.fingerprint.clone());
         self.senders.flow(self.connected, &self.local, &self.remote);
         self.tracks.settle(&self.remote);
         let incomplete = self.senders.is_incomplete(&self.local)

@@ -491,3 +491,26 @@ fn under_a_new_id_everything_begins_anew() {
     mesh.handle(Input::Roster(vec![member("b"), member("c")]), world.now, &mut out);
     assert!(out.iter().any(|output| matches!(output, Output::Open { creates_channel: false, .. })));
 }
+
+#[test]
+fn a_peers_new_connection_replaces_the_old_one() {
+    let mut world = World::new(17);
+    world.join("a", None);
+    world.join("b", None);
+    world.run_for(Duration::from_secs(10));
+    let generation = world.clients[&user("b")].mesh.peers[&user("a")].generation();
+    // The other side begins anew without a word: its next offer is a stranger's.
+    let client = world.clients.get_mut(&user("a")).unwrap();
+    client
+        .engines
+        .values_mut()
+        .for_each(|engine| *engine = Engine { shows: 2, ..Engine::default() });
+    let sdp = "offer".to_owned();
+    world.input(&user("b"), Input::Replaced { peer: user("a"), generation, sdp });
+    let engines = &world.clients[&user("b")].engines;
+    assert_eq!(engines.len(), 1);
+    assert!(!engines.contains_key(&(user("a"), generation)), "the old connection is closed");
+    world.changed(&user("a"));
+    world.run_for(Duration::from_secs(20));
+    world.assert_complete(17);
+}

@@ -28,8 +28,10 @@ pub(super) struct Media {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Description {
     pub(super) media: Vec<Media>,
-    /// Of the first m-line that has one.
+    /// Of the first m-line that has one, like the next.
     pub(super) ufrag: String,
+    /// Of the certificate that the other side will show.
+    pub(super) fingerprint: String,
     pub(super) has_data: bool,
 }
 
@@ -38,11 +40,10 @@ impl Description {
         let mut description = Self::default();
         let mut current: Option<Section> = None;
         for line in sdp.lines() {
-            if let Some(value) = line.strip_prefix("a=ice-ufrag:") {
-                if description.ufrag.is_empty() {
-                    description.ufrag = value.trim().to_owned();
-                }
-            } else if let Some(value) = line.strip_prefix("m=") {
+            if description.transport(line) {
+                continue;
+            }
+            if let Some(value) = line.strip_prefix("m=") {
                 description.push(current.take());
                 if description.media.len() >= MEDIA_LINES {
                     return description;
@@ -54,6 +55,21 @@ impl Description {
         }
         description.push(current);
         description
+    }
+
+    /// Everything is bundled: what stands first holds for all.
+    fn transport(&mut self, line: &str) -> bool {
+        let (place, value) = if let Some(value) = line.strip_prefix("a=ice-ufrag:") {
+            (&mut self.ufrag, value.trim().to_owned())
+        } else if let Some(value) = line.strip_prefix("a=fingerprint:") {
+            (&mut self.fingerprint, value.trim().to_ascii_lowercase())
+        } else {
+            return false;
+        };
+        if place.is_empty() {
+            *place = value;
+        }
+        true
     }
 
     fn push(&mut self, section: Option<Section>) {
@@ -296,6 +312,12 @@ mod tests {
         assert_eq!(candidates, ["candidate:1 1 udp 1 10.0.0.1 9 typ host"]);
         assert!(!rest.contains("candidate"));
         assert_eq!(Description::parse(&rest), Description::parse(OFFER));
+    }
+
+    #[test]
+    fn the_first_fingerprint_counts() {
+        let sdp = "a=fingerprint:sha-256 AB:CD\r\nm=audio 9 x\r\na=fingerprint:sha-256 EF\r\n";
+        assert_eq!(Description::parse(sdp).fingerprint, "sha-256 ab:cd");
     }
 
     #[test]

@@ -1,6 +1,14 @@
 //! Two connections of the real library in one process, driven by hand.
 
 use bytes::Bytes;
+use rtc::media_stream::MediaStreamTrack;
+use rtc::rtp::Packet;
+use rtc::rtp::header::Header;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
+};
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 
 use super::*;
 use crate::media::{EncodedFrame, MediaOut, RemoteTrack};
@@ -22,6 +30,8 @@ struct Side {
     links: Vec<Link>,
     tracks: Vec<RemoteTrack>,
     ended: Vec<TrackId>,
+    /// Offers that were taken for those of another connection.
+    foreign: usize,
 }
 
 impl Side {
@@ -43,7 +53,7 @@ impl Side {
         });
         let media = MediaOut::new(router);
         let (candidates, links, tracks, ended) = Default::default();
-        Self { handle, told, media, candidates, links, tracks, ended }
+        Self { handle, told, media, candidates, links, tracks, ended, foreign: 0 }
     }
 
     async fn next(&mut self) -> Option<Result<Described, ()>> {
@@ -54,6 +64,7 @@ impl Side {
             What::Link(link) => self.links.push(link),
             What::Event(Event::Track(track)) => self.tracks.push(track),
             What::Event(Event::TrackEnded { track, .. }) => self.ended.push(track),
+            What::Replaced(_) => self.foreign += 1,
             What::Changed | What::Event(_) => {}
         }
         None
@@ -152,6 +163,30 @@ async fn one_offer_and_one_answer_are_enough_for_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_opened_the_encryption_stays_so_in_every_answer() {
+    let (mut a, mut b) = pair();
+    let (_, first) = negotiate(&mut a, &mut b, false).await;
+    assert!(first.sdp.contains("a=setup:active") && !first.sdp.contains("a=setup:passive"));
+    connect(&mut a, &mut b).await;
+    let (_, other_way) = negotiate(&mut b, &mut a, false).await;
+    assert!(other_way.sdp.contains("a=setup:passive") && !other_way.sdp.contains("a=setup:active"));
+    let (_, again) = negotiate(&mut a, &mut b, false).await;
+    assert!(again.sdp.contains("a=setup:active"));
+    assert_flows(&a, &mut b).await;
+    assert_flows(&b, &mut a).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_of_another_connection_is_not_mistaken_for_this_one() {
+    let (mut a, mut b) = pair();
+    negotiate(&mut a, &mut b, false).await;
+    let (mut other, _) = pair();
+    let offered = other.run(offer(false, false)).await.unwrap();
+    b.handle.send(ToPeer::Run(Op::AcceptOffer { sdp: offered.sdp, rollback: false })).unwrap();
+    b.until(|side| side.foreign == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_offers_at_once_are_settled_by_the_polite_side() {
     let (mut a, mut b) = pair();
     let (of_a, _of_b) =
@@ -214,27 +249,108 @@ async fn a_screen_needs_one_more_offer_and_ends_with_another() {
     assert_flows(&b, &mut a).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_peer_with_h264_only_is_understood() {
-    let (mut a, mut b) = pair();
-    let offered = a.run(offer(false, false)).await.unwrap();
-    assert!(offered.sdp.contains("H264/90000"));
-    let sdp: String = offered
-        .sdp
+/// Takes a codec out of a description.
+fn without_codec(sdp: &str, name: &str) -> String {
+    let is_gone = |line: &&str| line.starts_with("a=rtpmap:") && line.contains(name);
+    let gone: Vec<&str> = sdp
         .lines()
-        .filter(|line| !line.contains("VP8"))
-        .map(|line| {
-            if line.starts_with("m=video") {
-                line.replace(" 96", "") + "\r\n"
-            } else {
-                line.to_owned() + "\r\n"
-            }
-        })
+        .filter(is_gone)
+        .filter_map(|line| line["a=rtpmap:".len()..].split(' ').next())
         .collect();
-    let answered = b.run(Op::AcceptOffer { sdp, rollback: false }).await.unwrap();
-    let answer = Description::parse(&answered.sdp);
-    let video = answer.media.iter().find(|media| media.video).unwrap();
-    assert!(!video.codecs.is_empty() && video.payload_type(crate::media::Codec::Vp8).is_none());
+    let mut result = String::new();
+    for line in sdp.lines() {
+        let words =
+            line.split(' ').filter(|word| !line.starts_with("m=video") || !gone.contains(word));
+        if !is_gone(&line) {
+            result += &words.collect::<Vec<_>>().join(" ");
+            result += "\r\n";
+        }
+    }
+    result
+}
+
+/// A peer that the library makes by itself, with one track of a given codec.
+struct Stranger {
+    connection: Arc<dyn PeerConnection>,
+    track: Arc<TrackLocalStaticRTP>,
+}
+
+impl Stranger {
+    const SSRC: u32 = 77;
+
+    async fn new(codec: RTCRtpCodecParameters) -> Self {
+        let (happenings, _) = mpsc::channel(HAPPENINGS);
+        let (state, _) = watch::channel(RTCPeerConnectionState::New);
+        let router = Arc::new(Router::new(mpsc::channel(1).0));
+        let handler = Arc::new(Handler { happenings, state });
+        let requests = KeyFrameRequests::new(router);
+        let connection = connect::connection(true, requests, handler).await.unwrap();
+        let encoding = RTCRtpEncodingParameters {
+            rtp_coding_parameters: RTCRtpCodingParameters {
+                ssrc: Some(Self::SSRC),
+                ..RTCRtpCodingParameters::default()
+            },
+            codec: codec.rtp_codec,
+            ..RTCRtpEncodingParameters::default()
+        };
+        let (stream, id, label) = ("x".to_owned(), "y".to_owned(), "z".to_owned());
+        let track = MediaStreamTrack::new(stream, id, label, RtpCodecKind::Video, vec![encoding]);
+        let track = Arc::new(TrackLocalStaticRTP::new(track));
+        connection.add_track(Arc::clone(&track) as Arc<dyn TrackLocal>).await.unwrap();
+        Self { connection, track }
+    }
+
+    /// The answer, with all candidates in it.
+    async fn answer(&self, sdp: String) -> String {
+        let offer = RTCSessionDescription::offer(sdp).unwrap();
+        self.connection.set_remote_description(offer).await.unwrap();
+        let answer = self.connection.create_answer(None).await.unwrap();
+        self.connection.set_local_description(answer).await.unwrap();
+        let gathered = async {
+            loop {
+                let sdp = self.connection.local_description().await.unwrap().sdp;
+                if sdp.contains("a=candidate:") {
+                    return sdp;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, gathered).await.expect("it has an address")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_of_a_peer_that_has_h264_only_arrive() {
+    let (mut a, _) = pair();
+    let h264 = connect::video_codecs().into_iter().find(|codec| codec.payload_type == 108);
+    let stranger = Stranger::new(h264.unwrap()).await;
+    let offered = a.run(offer(false, false)).await.unwrap();
+    let answer = stranger.answer(without_codec(&offered.sdp, "VP8")).await;
+    assert!(!answer.contains("VP8"));
+    a.run(Op::AcceptAnswer { sdp: answer }).await.unwrap();
+    let sending = tokio::spawn(async move {
+        for number in 0_u16.. {
+            let header = Header {
+                version: 2,
+                marker: true,
+                payload_type: 108,
+                sequence_number: number,
+                timestamp: u32::from(number) * 3_000,
+                ssrc: Stranger::SSRC,
+                ..Header::default()
+            };
+            // A parameter set and a refresh, aggregated.
+            let payload = Bytes::from_static(&[0x78, 0, 2, 0x67, 1, 0, 3, 0x65, 2, 3]);
+            stranger.track.write_rtp(Packet { header, payload }).await.ok();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    a.until(|side| !side.tracks.is_empty()).await;
+    let track = &mut a.tracks[0];
+    assert_eq!(track.codec, crate::media::Codec::H264);
+    let frame = tokio::time::timeout(DEADLINE, track.frames.recv()).await.unwrap().unwrap();
+    assert_eq!(frame.data[..], [0, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x65, 2, 3]);
+    sending.abort();
 }
 
 /// A small generator with a fixed seed.
@@ -293,6 +409,10 @@ async fn damaged_descriptions_end_in_an_answer_or_an_error() {
             match b.next().await {
                 Some(Ok(_)) => accepted += 1,
                 Some(Err(())) => refused += 1,
+                None if b.foreign > 0 => {
+                    b.foreign = 0;
+                    refused += 1;
+                }
                 None => continue,
             }
             break;

@@ -410,6 +410,7 @@ impl Actor {
                 }
             }
             What::Changed => self.mesh(Input::Changed { peer, generation }).await,
+            What::Replaced(sdp) => self.mesh(Input::Replaced { peer, generation, sdp }).await,
             What::Event(event) => {
                 match &event {
                     Event::Track(track) => {
