@@ -15,8 +15,8 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("net", &["wire"], &["server"]),
     ("media", &[], &[]),
     ("server", &["wire"], &[]),
-    ("app", &["media", "net", "server"], &[]),
-    ("bench", &["media", "wire"], &[]),
+    ("app", &["media", "net"], &["server"]),
+    ("bench", &["media", "net", "server", "wire"], &[]),
 ];
 
 /// Lines of a file before its `#[cfg(test)]`; beyond that it is two files.
