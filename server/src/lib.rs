@@ -12,6 +12,7 @@ pub mod client;
 pub mod config;
 pub mod lan;
 pub mod limits;
+pub mod metrics;
 pub mod origin;
 pub mod outbox;
 pub mod relay;
@@ -37,6 +38,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub use config::{Config, Origins, Tls, Web, default_state_dir};
 pub use http::{Peer, router};
+pub use metrics::Metrics;
 pub use state::State;
 pub use tls::Fingerprint;
 pub use web::WebError;

@@ -15,6 +15,7 @@ use crate::auth::{Secret, Tokens};
 use crate::config::{Config, Origins, Tls};
 use crate::kept;
 use crate::limits::HttpLimits;
+use crate::metrics::Metrics;
 use crate::relay::Relay;
 use crate::web::{Files, WebError};
 
@@ -38,6 +39,8 @@ pub struct State {
     /// Whether clients reach us by TLS.
     pub(crate) secure: bool,
     pub(crate) tasks: Tasks,
+    /// What this server counts.
+    pub metrics: Arc<Metrics>,
 }
 
 impl State {
@@ -70,6 +73,7 @@ impl State {
             relay: Arc::new(Relay::new(config.room_shards)),
             secure: config.tls != Tls::Off,
             tasks: Tasks::default(),
+            metrics: Arc::default(),
         })
     }
 }
