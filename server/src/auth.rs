@@ -10,11 +10,14 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 use uuid::Uuid;
 use wire::sign_in::{GUEST, INVALID_BODY, USERNAME_TOO_LONG};
 use wire::{UserId, limits};
 use zeroize::Zeroizing;
+
+use crate::name;
 
 /// What tokens are signed with. Its `Debug` hides it and its memory is wiped.
 #[derive(Clone)]
@@ -39,6 +42,25 @@ impl Secret {
         let mut bytes = Zeroizing::new(vec![0; Self::BYTES]);
         getrandom::fill(&mut bytes).expect("the system gives random bytes");
         Self(bytes)
+    }
+
+    /// Bytes in a key for HS256 at least (RFC 7518 §3.2): 256 bits.
+    pub const MIN_BYTES: usize = 32;
+
+    /// Whether it is long enough, and more than one letter typed over and over.
+    #[must_use]
+    pub fn is_strong(&self) -> bool {
+        /// Random bytes have more, 32 hexadecimal digits nearly always have more than 8.
+        const DIFFERENT: usize = 6;
+        let mut seen = [false; 256];
+        self.0.iter().for_each(|byte| seen[usize::from(*byte)] = true);
+        self.0.len() >= Self::MIN_BYTES && seen.iter().filter(|seen| **seen).count() >= DIFFERENT
+    }
+
+    /// Whether `other` is the same, in a time that tells nothing about where they differ.
+    #[must_use]
+    pub fn equals(&self, other: &[u8]) -> bool {
+        self.0.ct_eq(other).into()
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -114,19 +136,42 @@ pub fn requested_name(body: &[u8]) -> Result<String, SignInError> {
         serde_json::from_slice(body).map_err(|_| SignInError::InvalidBody)?;
     let name = match body.as_ref().and_then(|body| body.get("username")) {
         None | Some(Value::Null) => "",
-        Some(Value::String(name)) => name.trim(),
+        Some(Value::String(name)) => name,
         Some(_) => return Err(SignInError::InvalidBody),
     };
+    let name = name::clean(name);
     if name.chars().count() > limits::USERNAME_CHARS {
         return Err(SignInError::NameTooLong);
     }
-    Ok(if name.is_empty() { GUEST } else { name }.to_owned())
+    Ok(if name.is_empty() { GUEST.to_owned() } else { name })
 }
 
-/// A token that opens nothing. It says no more, so that nobody learns from it.
+/// Why a token opens nothing. For the log and for tests: clients are told no more than
+/// "Unauthorized", so that nobody learns from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the token is not valid")]
-pub struct InvalidToken;
+pub enum InvalidToken {
+    /// Not three parts of base64url, or not the JSON of a token.
+    #[error("the token can't be read")]
+    Malformed,
+    /// Signed with no key of ours.
+    #[error("the token is not signed by us")]
+    Signature,
+    /// Not HS256, or with extensions that a reader must understand.
+    #[error("the token asks for another algorithm")]
+    Algorithm,
+    /// Issued by somebody else with the same key.
+    #[error("the token has another issuer")]
+    Issuer,
+    /// Its time is over.
+    #[error("the token has expired")]
+    Expired,
+    /// Issued later than now: a clock is wrong.
+    #[error("the token is from the future")]
+    FromTheFuture,
+    /// No name, no id, or the server's own id.
+    #[error("the token names nobody")]
+    Nobody,
+}
 
 /// Makes and checks tokens.
 #[derive(Debug)]
@@ -135,6 +180,8 @@ pub struct Tokens {
     pub issuer: String,
     /// What signs them.
     pub secret: Secret,
+    /// What signed them before; such tokens are still good.
+    pub previous: Option<Secret>,
     /// How long they open the door.
     pub lifetime: Duration,
 }
@@ -176,7 +223,7 @@ impl Tokens {
             username: user.name.clone(),
         };
         let mut token = format!("{}.{}", part(&header), part(&claims));
-        let signature = URL_SAFE_NO_PAD.encode(self.mac(&token).finalize().into_bytes());
+        let signature = URL_SAFE_NO_PAD.encode(mac(&self.secret, &token).finalize().into_bytes());
         token.push('.');
         token.push_str(&signature);
         token
@@ -187,33 +234,42 @@ impl Tokens {
     /// # Errors
     /// [`InvalidToken`] when it is not ours, too old, from the future or without a name.
     pub fn check(&self, token: &str, now: SystemTime) -> Result<User, InvalidToken> {
-        let (signed, signature) = token.rsplit_once('.').ok_or(InvalidToken)?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| InvalidToken)?;
-        self.mac(signed).verify_slice(&signature).map_err(|_| InvalidToken)?;
-
-        let (header, claims) = signed.split_once('.').ok_or(InvalidToken)?;
+        let (signed, signature) = token.rsplit_once('.').ok_or(InvalidToken::Malformed)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| InvalidToken::Malformed)?;
+        let signs = |secret| mac(secret, signed).verify_slice(&signature).is_ok();
+        if !signs(&self.secret) && !self.previous.as_ref().is_some_and(signs) {
+            return Err(InvalidToken::Signature);
+        }
+        let (header, claims) = signed.split_once('.').ok_or(InvalidToken::Malformed)?;
         let header: Header = read(header)?;
         if header.alg != ALGORITHM || header.crit.is_some() {
-            return Err(InvalidToken);
+            return Err(InvalidToken::Algorithm);
         }
         let claims: Claims = read(claims)?;
         let now = unix_seconds(now);
-        let name = claims.username.trim();
-        if claims.iss != self.issuer || claims.exp <= now || claims.iat > now || name.is_empty() {
-            return Err(InvalidToken);
+        if claims.iss != self.issuer {
+            return Err(InvalidToken::Issuer);
         }
-        let id = UserId::new(claims.sub).map_err(|_| InvalidToken)?;
-        if id.is_system() {
-            return Err(InvalidToken);
+        if claims.exp <= now {
+            return Err(InvalidToken::Expired);
         }
-        Ok(User { id, name: name.to_owned() })
+        if claims.iat > now {
+            return Err(InvalidToken::FromTheFuture);
+        }
+        // Others may sign with the same key, and need not clean names.
+        let name = name::clean(&claims.username);
+        let id = UserId::new(claims.sub).map_err(|_| InvalidToken::Nobody)?;
+        if name.is_empty() || id.is_system() {
+            return Err(InvalidToken::Nobody);
+        }
+        Ok(User { id, name })
     }
+}
 
-    fn mac(&self, signed: &str) -> Hmac<Sha256> {
-        let mut mac = Hmac::new_from_slice(self.secret.bytes()).expect("HMAC takes any key");
-        mac.update(signed.as_bytes());
-        mac
-    }
+fn mac(secret: &Secret, signed: &str) -> Hmac<Sha256> {
+    let mut mac = Hmac::new_from_slice(secret.bytes()).expect("HMAC takes any key");
+    mac.update(signed.as_bytes());
+    mac
 }
 
 fn part(value: &impl Serialize) -> String {
@@ -222,8 +278,8 @@ fn part(value: &impl Serialize) -> String {
 }
 
 fn read<T: for<'a> Deserialize<'a>>(part: &str) -> Result<T, InvalidToken> {
-    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| InvalidToken)?;
-    serde_json::from_slice(&json).map_err(|_| InvalidToken)
+    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| InvalidToken::Malformed)?;
+    serde_json::from_slice(&json).map_err(|_| InvalidToken::Malformed)
 }
 
 /// The same JSON with everything beyond ASCII escaped. Such characters stand in strings only, so
@@ -260,6 +316,7 @@ mod tests {
         Tokens {
             issuer: "house".to_owned(),
             secret: Secret::new(*b"a secret for the tests"),
+            previous: None,
             lifetime: Duration::from_secs(60),
         }
     }
@@ -267,7 +324,7 @@ mod tests {
     fn signed(header: &str, claims: &str) -> String {
         let token =
             format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-        let mac = URL_SAFE_NO_PAD.encode(tokens().mac(&token).finalize().into_bytes());
+        let mac = URL_SAFE_NO_PAD.encode(mac(&tokens().secret, &token).finalize().into_bytes());
         format!("{token}.{mac}")
     }
 
@@ -317,8 +374,8 @@ mod tests {
         let token = tokens.issue(&user, at(NOW));
         assert_eq!(tokens.check(&token, at(NOW)), Ok(user.clone()));
         assert_eq!(tokens.check(&token, at(NOW + 59)), Ok(user));
-        assert_eq!(tokens.check(&token, at(NOW + 60)), Err(InvalidToken));
-        assert_eq!(tokens.check(&token, at(NOW - 1)), Err(InvalidToken));
+        assert_eq!(tokens.check(&token, at(NOW + 60)), Err(InvalidToken::Expired));
+        assert_eq!(tokens.check(&token, at(NOW - 1)), Err(InvalidToken::FromTheFuture));
     }
 
     #[test]
@@ -347,32 +404,57 @@ mod tests {
 
     #[test]
     fn forged_and_odd_tokens_are_refused() {
-        let check = |header: &str, claims: &str| {
-            let token = signed(header, claims);
-            assert_eq!(tokens().check(&token, at(NOW)), Err(InvalidToken), "{header} {claims}");
+        use InvalidToken::{
+            Algorithm, Expired, FromTheFuture, Issuer, Malformed, Nobody, Signature,
         };
-        check(r#"{"alg":"none"}"#, CLAIMS);
-        check(r#"{"alg":"HS384","typ":"JWT"}"#, CLAIMS);
-        check(r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, CLAIMS);
-        for (from, to) in [
-            ("house", "shed"),
-            ("1800000060", "1800000000"),
-            (r#""iat":1800000000"#, r#""iat":1800000001"#),
-            ("1800000060", "1800000060.5"),
-            (r#""iat":1800000000,"#, ""),
-            ("Ana", " "),
-            (r#""u1""#, r#""""#),
-            (r#""u1""#, r#""system""#),
-            (r#""u1""#, "7"),
+        let check = |header: &str, claims: &str, why: InvalidToken| {
+            let token = signed(header, claims);
+            assert_eq!(tokens().check(&token, at(NOW)), Err(why), "{header} {claims}");
+        };
+        check(r#"{"alg":"none"}"#, CLAIMS, Algorithm);
+        check(r#"{"alg":"HS384","typ":"JWT"}"#, CLAIMS, Algorithm);
+        check(r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, CLAIMS, Algorithm);
+        for (from, to, why) in [
+            ("house", "shed", Issuer),
+            ("1800000060", "1800000000", Expired),
+            (r#""iat":1800000000"#, r#""iat":1800000001"#, FromTheFuture),
+            ("1800000060", "1800000060.5", Malformed),
+            (r#""iat":1800000000,"#, "", Malformed),
+            ("Ana", " ", Nobody),
+            ("Ana", r"\u200b", Nobody),
+            (r#""u1""#, r#""""#, Nobody),
+            (r#""u1""#, r#""system""#, Nobody),
+            (r#""u1""#, "7", Malformed),
         ] {
-            check(HEADER, &CLAIMS.replace(from, to));
+            check(HEADER, &CLAIMS.replace(from, to), why);
         }
         let good = signed(HEADER, CLAIMS);
         for token in ["", ".", "..", "a.b.c", &good[1..], &good[..good.len() - 2]] {
-            assert_eq!(tokens().check(token, at(NOW)), Err(InvalidToken), "{token}");
+            let refused = tokens().check(token, at(NOW)).unwrap_err();
+            assert!(matches!(refused, Malformed | Signature), "{token}: {refused}");
         }
         let other = Tokens { secret: Secret::new(*b"another"), ..tokens() };
-        assert_eq!(other.check(&good, at(NOW)), Err(InvalidToken));
+        assert_eq!(other.check(&good, at(NOW)), Err(Signature));
+    }
+
+    #[test]
+    fn after_a_rotation_old_tokens_are_good_and_new_ones_have_the_new_signature() {
+        let (old, user) = (tokens(), User::new("Ana".to_owned()));
+        let new = Secret::new(*b"the next secret");
+        let both = Tokens { secret: new.clone(), previous: Some(old.secret.clone()), ..tokens() };
+        let only_new = Tokens { secret: new, ..tokens() };
+        assert_eq!(both.check(&old.issue(&user, at(NOW)), at(NOW)), Ok(user.clone()));
+        let token = both.issue(&user, at(NOW));
+        assert_eq!(only_new.check(&token, at(NOW)), Ok(user));
+        assert_eq!(old.check(&token, at(NOW)), Err(InvalidToken::Signature));
+    }
+
+    #[test]
+    fn a_secret_is_strong_when_it_is_long_and_no_single_letter() {
+        assert!(Secret::random().is_strong());
+        assert!(Secret::new(*b"0123456789abcdef0123456789abcdef").is_strong());
+        assert!(!Secret::new(*b"0123456789abcdef0123456789abcde").is_strong());
+        assert!(!Secret::new([b'x'; 64]).is_strong());
     }
 
     #[test]

@@ -2,8 +2,12 @@
 
 pub mod duration;
 pub mod environment;
+pub mod network;
+pub mod setting;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+mod table;
+
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +16,8 @@ use wire::ClientConfig;
 
 use crate::auth::Secret;
 use crate::origin::Origin;
+
+pub use network::Network;
 
 /// A server's configuration. The default is what a single computer needs: all interfaces, a
 /// certificate made for this run, a secret made for this run, the web client from the binary.
@@ -29,16 +35,22 @@ pub struct Config {
     /// Which pages of other origins may talk to this server.
     pub origins: Origins,
     /// Reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<Network>,
     /// Whether requests are counted for each address. Behind a proxy that counts already, or for
     /// measurements, it may be off.
     pub http_rate_limit: bool,
+    /// How many may come.
+    pub doors: Doors,
     /// How many locks the rooms are spread over.
     pub room_shards: usize,
     /// What `GET /client-config` answers.
     pub client: ClientConfig,
     /// Where the web client comes from.
     pub web: Web,
+    /// Who may read the counters.
+    pub metrics: MetricsAccess,
+    /// What the program logs; the library leaves that to whoever uses it.
+    pub log: Log,
 }
 
 impl Config {
@@ -58,9 +70,12 @@ impl Default for Config {
             origins: Origins::default(),
             trusted_proxies: Vec::new(),
             http_rate_limit: true,
+            doors: Doors::default(),
             room_shards: Self::ROOM_SHARDS,
             client: ClientConfig::default(),
             web: Web::Embedded,
+            metrics: MetricsAccess::default(),
+            log: Log::default(),
         }
     }
 }
@@ -79,6 +94,73 @@ pub enum Tls {
         /// Its private key.
         key: PathBuf,
     },
+    /// From an authority that speaks ACME (RFC 8555), proven by tls-alpn-01 (RFC 8737).
+    Acme(Acme),
+}
+
+/// Where certificates come from by ACME.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// Host names in the certificate.
+    pub domains: Vec<String>,
+    /// URLs like `mailto:admin@meet.example`.
+    pub contacts: Vec<String>,
+    /// The authority's directory.
+    pub directory: String,
+    /// A root certificate, PEM, that vouches for the directory in place of the public ones.
+    pub root: Option<PathBuf>,
+}
+
+impl Default for Acme {
+    fn default() -> Self {
+        Self {
+            domains: Vec::new(),
+            contacts: Vec::new(),
+            directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
+            root: None,
+        }
+    }
+}
+
+/// How many may come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doors {
+    /// Connections at once; 0 means as many as the system gives files for.
+    pub connections: usize,
+    /// Connections at once from one address (IPv6: one /64); 0 means any number.
+    pub per_address: usize,
+    /// Memory of the process, in bytes, above which newcomers are turned away. `None` leaves
+    /// that to what the system allows.
+    pub memory_bytes: Option<u64>,
+}
+
+impl Doors {
+    /// A large office behind one address has room; one attacker does not fill the server.
+    pub const PER_ADDRESS: usize = 512;
+}
+
+impl Default for Doors {
+    fn default() -> Self {
+        Self { connections: 0, per_address: Self::PER_ADDRESS, memory_bytes: None }
+    }
+}
+
+/// Who may read the counters.
+#[derive(Debug, Clone, Default)]
+pub struct MetricsAccess {
+    /// A listener of their own, plain HTTP, for a private network.
+    pub listen: Option<SocketAddr>,
+    /// The bearer token that opens `/metrics` on the main listener.
+    pub token: Option<Secret>,
+}
+
+/// What the program logs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Log {
+    /// A filter in the form of `RUST_LOG`.
+    pub filter: Option<String>,
+    /// JSON lines in place of lines for people.
+    pub json: bool,
 }
 
 /// How clients sign in.
@@ -88,6 +170,8 @@ pub struct SignIn {
     pub app_name: String,
     /// What signs tokens; `None` makes a random one, kept in the state folder if there is one.
     pub secret: Option<Secret>,
+    /// The secret before that: its tokens are still good, and it signs no new ones.
+    pub previous_secret: Option<Secret>,
     /// How long a token is good for.
     pub token_lifetime: Duration,
     /// How long the body of a sign-in may take to arrive.
@@ -106,6 +190,7 @@ impl Default for SignIn {
         Self {
             app_name: "private-meet".to_owned(),
             secret: None,
+            previous_secret: None,
             token_lifetime: Self::TOKEN_LIFETIME,
             request_timeout: Self::REQUEST_TIMEOUT,
         }

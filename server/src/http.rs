@@ -185,8 +185,7 @@ impl State {
     }
 
     fn is_trusted_proxy(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.trusted_proxies.iter().any(|proxy| proxy.to_canonical() == address)
+        self.trusted_proxies.iter().any(|proxies| proxies.contains(address))
     }
 }
 
@@ -203,7 +202,7 @@ mod tests {
 
     #[test]
     fn only_what_a_trusted_proxy_adds_is_believed() {
-        let trusted_proxies = vec!["127.0.0.1".parse().unwrap(), "10.0.0.1".parse().unwrap()];
+        let trusted_proxies = vec!["127.0.0.1".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
         let state = State::new(Config { trusted_proxies, ..Config::default() }).unwrap();
         let check = |peer: &str, lists: &[&'static str], expected: &str| {
             let mut headers = HeaderMap::new();

@@ -13,6 +13,7 @@ pub mod config;
 pub mod lan;
 pub mod limits;
 pub mod metrics;
+pub mod name;
 pub mod origin;
 pub mod outbox;
 pub mod relay;
@@ -104,6 +105,7 @@ impl Server {
                 Some(Identity::self_signed(config.state_dir.as_deref(), SystemTime::now())?)
             }
             Tls::Files { certificate, key } => Some(Identity::from_files(certificate, key)?),
+            Tls::Acme(_) => None,
         };
         let state = Arc::new(State::new(config)?);
         Ok(Self { listener, address, identity, state })

@@ -6,16 +6,15 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::ArgMatches;
 use server::Server;
+use server::config::Log;
 use server::config::environment::Environment;
 use tracing_subscriber::EnvFilter;
 
-use args::Args;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    match start(Args::parse()).await {
+    match start(args::command().get_matches()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // If even standard error is closed, there is nobody left to tell.
@@ -25,19 +24,24 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn start(args: Args) -> anyhow::Result<()> {
-    let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(level).with_writer(io::stderr).init();
-
+async fn start(flags: ArgMatches) -> anyhow::Result<()> {
     let environment = Environment::load(Path::new(".env"))?;
+    let config = args::config(&flags, &environment)?;
+    log_to_stderr(&config.log);
     for name in environment.ignored() {
         tracing::debug!("{name} is set; this server does not need it");
     }
     let shutdown = shutdown()?;
-    let server = Server::bind(args.config(&environment)?).await?;
+    let server = Server::bind(config).await?;
     announce(&server)?;
     server.run(shutdown).await;
     Ok(())
+}
+
+fn log_to_stderr(log: &Log) {
+    let filter = EnvFilter::new(log.filter.as_deref().unwrap_or("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    if log.json { lines.json().init() } else { lines.init() }
 }
 
 /// Tells whoever started us where we are; scripts read the first two lines.

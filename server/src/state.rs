@@ -1,6 +1,5 @@
 //! What all requests and connections share.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use wire::ClientConfig;
 use zeroize::Zeroizing;
 
 use crate::auth::{Secret, Tokens};
-use crate::config::{Config, Origins, Tls};
+use crate::config::{Config, Network, Origins, Tls};
 use crate::kept;
 use crate::limits::HttpLimits;
 use crate::metrics::Metrics;
@@ -22,8 +21,8 @@ use crate::web::{Files, WebError};
 /// The file that the token secret is kept in.
 const SECRET_FILE: &str = "token-secret";
 
-/// A secret of fewer bytes can be guessed.
-const SECRET_BYTES_ADVISED: usize = 32;
+/// Where an operator may put that file's last content, so that its tokens stay good.
+const PREVIOUS_SECRET_FILE: &str = "token-secret-previous";
 
 /// The server behind its routes. Its parts are shared, never its whole locked.
 #[derive(Debug)]
@@ -31,7 +30,7 @@ pub struct State {
     pub(crate) tokens: Tokens,
     pub(crate) request_timeout: Duration,
     pub(crate) origins: Origins,
-    pub(crate) trusted_proxies: Vec<IpAddr>,
+    pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) http_limits: Option<HttpLimits>,
     pub(crate) client: ClientConfig,
     pub(crate) files: Files,
@@ -49,19 +48,17 @@ impl State {
     /// # Errors
     /// [`WebError`] when the web client's folder can't be served.
     pub fn new(config: Config) -> Result<Self, WebError> {
-        let secret = match config.sign_in.secret {
-            Some(secret) => {
-                if secret.bytes().len() < SECRET_BYTES_ADVISED {
-                    tracing::warn!("JWT_SECRET has fewer than {SECRET_BYTES_ADVISED} bytes");
-                }
-                secret
-            }
-            None => kept_secret(config.state_dir.as_deref()),
+        let folder = config.state_dir.as_deref();
+        let (secret, previous) = match (config.sign_in.secret, config.sign_in.previous_secret) {
+            (Some(secret), previous) => (secret, previous),
+            (None, Some(previous)) => (kept_secret(folder), Some(previous)),
+            (None, None) => (kept_secret(folder), previous_secret(folder)),
         };
         Ok(Self {
             tokens: Tokens {
                 issuer: config.sign_in.app_name,
                 secret,
+                previous,
                 lifetime: config.sign_in.token_lifetime,
             },
             request_timeout: config.sign_in.request_timeout,
@@ -82,7 +79,7 @@ impl State {
 fn kept_secret(state_dir: Option<&Path>) -> Secret {
     let Some(folder) = state_dir else { return Secret::random() };
     let make = || std::io::Result::Ok(Zeroizing::new(Secret::random().bytes().to_vec()));
-    match kept::keep(folder, SECRET_FILE, |old| old.len() >= SECRET_BYTES_ADVISED, make) {
+    match kept::keep(folder, SECRET_FILE, |old| old.len() >= Secret::MIN_BYTES, make) {
         Ok(bytes) => Secret::new(bytes.to_vec()),
         Err(error) => {
             tracing::warn!(
@@ -91,6 +88,16 @@ fn kept_secret(state_dir: Option<&Path>) -> Secret {
             Secret::random()
         }
     }
+}
+
+/// The secret before the kept one, if the operator put it beside.
+fn previous_secret(state_dir: Option<&Path>) -> Option<Secret> {
+    let secret = Secret::new(std::fs::read(state_dir?.join(PREVIOUS_SECRET_FILE)).ok()?);
+    if !secret.is_strong() {
+        tracing::warn!("{PREVIOUS_SECRET_FILE} is too short for a secret and is not used");
+        return None;
+    }
+    Some(secret)
 }
 
 /// The tasks of all connections, so that none outlives the server.

@@ -4,38 +4,11 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{Config, Origins, SignIn, Tls, duration};
-use crate::auth::Secret;
-
-/// Names that other software of such a deployment reads and that mean nothing to this server.
-const OF_OTHERS: [&str; 6] = [
-    "VITE_HTTP_API_URL",
-    "VITE_WS_API_URL",
-    "VITE_HAS_TURN_SERVER",
-    "VITE_TURN_SERVER_URL",
-    "VITE_TURN_SERVER_USERNAME",
-    "VITE_TURN_SERVER_CREDENTIAL",
-];
-
-/// Code points in one of the three prefixes; a room id must fit behind it.
-const PREFIX_CHARS: usize = 32;
-
-/// A setting that the server can't start with.
-#[derive(Debug, PartialEq, Eq, Error)]
-#[error("{name} is {value:?}, but it must be {expected}")]
-pub struct WrongSetting {
-    /// The variable or flag.
-    pub name: String,
-    /// What it says.
-    pub value: String,
-    /// What would be right.
-    pub expected: &'static str,
-}
+use super::Config;
+use super::setting::{Draft, OF_OTHERS, SETTINGS, WrongSetting};
 
 /// A `.env` file that can't be read. Its lines are not shown: they may hold secrets.
 #[derive(Debug, Error)]
@@ -115,147 +88,43 @@ impl Environment {
         OF_OTHERS.into_iter().filter(|name| self.get(name).is_some())
     }
 
-    /// Puts the settings into `config`; what is not set stays as it is.
+    /// Puts the settings into `draft`; what is not set stays as it is.
     ///
     /// # Errors
     /// [`WrongSetting`] for the first value that makes no sense.
-    pub fn apply(&self, config: &mut Config) -> Result<(), WrongSetting> {
-        if let Some(on) = self.read("USE_LOCAL_TLS", "true or false", boolean)? {
-            config.tls = if on { Tls::SelfSigned } else { Tls::Off };
-        }
-        if let Some(port) = self.read("SERVER_PORT", "a port, 0 to 65535", port)? {
-            config.listen.set_port(port);
-        }
-        if let Some(folder) = self.get("STATE_DIR") {
-            config.state_dir = Some(PathBuf::from(folder));
-        }
-        self.apply_sign_in(&mut config.sign_in)?;
-        self.apply_origins(config)?;
-        let proxies = "IP addresses with commas between them";
-        if let Some(proxies) = self.read("TRUSTED_PROXIES", proxies, list)? {
-            config.trusted_proxies = proxies;
-        }
-        if let Some(on) = self.read("HTTP_RATE_LIMIT", "true or false", boolean)? {
-            config.http_rate_limit = on;
-        }
-        let shards = |text: &str| text.parse().ok().filter(|n| (1..=1024).contains(n));
-        if let Some(shards) = self.read("HUB_SHARDS_QUANTITY", "a number from 1 to 1024", shards)? {
-            config.room_shards = shards;
-        }
-        for (name, place) in [
-            ("ROOM_ID_PREFIX", &mut config.client.room_prefix),
-            ("E2EE_WIRE_PREFIX", &mut config.client.wire_prefix),
-            ("WEBRTC_FILE_CHANNEL_LABEL", &mut config.client.file_channel_label),
-        ] {
-            let expected = "a word of at most 32 characters, without spaces";
-            if let Some(prefix) = self.read(name, expected, prefix)? {
-                *place = prefix;
+    pub fn fill(&self, draft: &mut Draft) -> Result<(), WrongSetting> {
+        for setting in SETTINGS {
+            if let Some(value) = self.get(setting.name) {
+                draft.take(setting, setting.name, &value)?;
             }
         }
         Ok(())
     }
 
-    fn apply_sign_in(&self, sign_in: &mut SignIn) -> Result<(), WrongSetting> {
-        if let Some(name) = self.get("APP_NAME") {
-            sign_in.app_name = name;
-        }
-        if let Some(secret) = self.get("JWT_SECRET") {
-            sign_in.secret = Some(Secret::new(secret));
-        }
-        let expected = "a duration like 12h, 30m or 15s (0 means 12h)";
-        if let Some(lifetime) = self.read("JWT_EXPIRATION", expected, lifetime)? {
-            sign_in.token_lifetime = lifetime;
-        }
-        let expected = "a duration like 15s, and more than 0";
-        let positive = |text: &str| duration::parse(text).filter(|time| !time.is_zero());
-        if let Some(time) = self.read("CONTEXT_TIMEOUT", expected, positive)? {
-            sign_in.request_timeout = time;
-        }
-        Ok(())
+    /// The configuration that these settings make of `config`, without any flags.
+    ///
+    /// # Errors
+    /// [`WrongSetting`] for the first value that makes no sense.
+    pub fn config(&self, config: Config) -> Result<Config, WrongSetting> {
+        let mut draft = Draft::new(config);
+        self.fill(&mut draft)?;
+        draft.finish()
     }
-
-    fn apply_origins(&self, config: &mut Config) -> Result<(), WrongSetting> {
-        let expected = "* or origins like https://meet.example with commas between them";
-        let origins = |text: &str| {
-            let entries = entries(text);
-            if entries.clone().any(|entry| entry == "*") {
-                return Some(Origins::Any);
-            }
-            let origins = entries.map(|entry| entry.trim_end_matches('/').parse().ok());
-            origins.collect::<Option<Vec<_>>>().map(Origins::Listed)
-        };
-        if let Some(origins) = self.read("ALLOWED_ORIGINS", expected, origins)? {
-            config.origins = origins;
-        }
-        let development = |text: &str| match text.to_ascii_lowercase().as_str() {
-            "development" => Some(true),
-            "production" => Some(false),
-            _ => None,
-        };
-        if self.read("GO_ENV", "development or production", development)? == Some(true) {
-            config.origins = Origins::Any;
-        }
-        Ok(())
-    }
-
-    fn read<T>(
-        &self,
-        name: &str,
-        expected: &'static str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<Option<T>, WrongSetting> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        match parse(&value) {
-            Some(parsed) => Ok(Some(parsed)),
-            None => Err(WrongSetting { name: name.to_owned(), value, expected }),
-        }
-    }
-}
-
-fn boolean(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "t" | "1" | "yes" | "on" => Some(true),
-        "false" | "f" | "0" | "no" | "off" => Some(false),
-        _ => None,
-    }
-}
-
-fn port(text: &str) -> Option<u16> {
-    text.strip_prefix(':').unwrap_or(text).parse().ok()
-}
-
-fn lifetime(text: &str) -> Option<Duration> {
-    let lifetime = duration::parse(text)?;
-    if lifetime.is_zero() {
-        return Some(SignIn::TOKEN_LIFETIME);
-    }
-    // Tokens count whole seconds.
-    (lifetime.as_secs() > 0).then_some(lifetime)
-}
-
-fn prefix(text: &str) -> Option<String> {
-    let is_odd = |c: char| c.is_whitespace() || c.is_control();
-    let fits = text.chars().count() <= PREFIX_CHARS && !text.contains(is_odd);
-    fits.then(|| format!("{text}:"))
-}
-
-fn entries(text: &str) -> impl Iterator<Item = &str> + Clone {
-    text.split(',').map(str::trim).filter(|entry| !entry.is_empty())
-}
-
-fn list<T: FromStr>(text: &str) -> Option<Vec<T>> {
-    entries(text).map(|entry| entry.parse().ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::{Origins, Tls};
     use super::*;
 
     fn config_of(settings: &[(&str, &str)]) -> Result<Config, WrongSetting> {
-        let mut config = Config::default();
-        Environment::of(settings).apply(&mut config)?;
-        Ok(config)
+        Environment::of(settings).config(Config::default())
     }
+
+    /// Long enough, and known to everybody: for tests only.
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
     #[test]
     fn nothing_is_required() {
@@ -273,7 +142,8 @@ mod tests {
             ("USE_LOCAL_TLS", "FALSE"),
             ("APP_NAME", "Our Meet"),
             ("SERVER_PORT", ":8080"),
-            ("JWT_SECRET", "only for tests"),
+            ("JWT_SECRET", SECRET),
+            ("JWT_SECRET_PREVIOUS", &SECRET.to_uppercase()),
             ("JWT_EXPIRATION", "1h"),
             ("CONTEXT_TIMEOUT", "5s"),
             ("ALLOWED_ORIGINS", "https://a.example/, http://localhost:5173"),
@@ -282,13 +152,14 @@ mod tests {
             ("E2EE_WIRE_PREFIX", "sealed"),
             ("WEBRTC_FILE_CHANNEL_LABEL", "files"),
             ("STATE_DIR", "/var/lib/meet"),
-            ("TRUSTED_PROXIES", "127.0.0.1, ::1"),
+            ("TRUSTED_PROXIES", "127.0.0.1, ::1, 10.0.0.0/8"),
             ("HTTP_RATE_LIMIT", "off"),
         ])
         .unwrap();
         assert_eq!((config.tls, config.listen.port()), (Tls::Off, 8080));
         assert_eq!(config.sign_in.app_name, "Our Meet");
-        assert_eq!(config.sign_in.secret.unwrap().bytes(), b"only for tests");
+        assert_eq!(config.sign_in.secret.unwrap().bytes(), SECRET.as_bytes());
+        assert!(config.sign_in.previous_secret.is_some());
         assert_eq!(config.sign_in.token_lifetime, Duration::from_secs(3_600));
         assert_eq!(config.sign_in.request_timeout, Duration::from_secs(5));
         let listed = ["https://a.example", "http://localhost:5173"].map(|o| o.parse().unwrap());
@@ -297,7 +168,7 @@ mod tests {
         assert_eq!(config.client.room_prefix, "room:");
         assert_eq!(config.client.wire_prefix, "sealed:");
         assert_eq!(config.client.file_channel_label, "files:");
-        assert_eq!(config.trusted_proxies.len(), 2);
+        assert_eq!(config.trusted_proxies.len(), 3);
         assert_eq!(config.state_dir.unwrap(), Path::new("/var/lib/meet"));
     }
 
@@ -328,11 +199,48 @@ mod tests {
             ("ROOM_ID_PREFIX", "two words"),
             ("TRUSTED_PROXIES", "localhost"),
             ("HTTP_RATE_LIMIT", "5"),
+            ("TLS", "maybe"),
+            ("LISTEN", "3000"),
+            ("ACME_DOMAIN", "https://meet.example"),
+            ("ACME_CONTACT", "nobody"),
+            ("ACME_DIRECTORY", "http://authority.example"),
+            ("MAX_CONNECTIONS", "-1"),
+            ("MAX_CONNECTIONS_PER_ADDRESS", "few"),
+            ("MAX_MEMORY", "lots"),
+            ("METRICS_LISTEN", "9090"),
+            ("LOG_FORMAT", "xml"),
+            ("RUST_LOG", "server=loud"),
         ] {
-            let wrong = config_of(&[(name, value)]).unwrap_err();
-            assert_eq!((wrong.name.as_str(), wrong.value.as_str()), (name, value));
-            let text = wrong.to_string();
+            let text = config_of(&[(name, value)]).unwrap_err().to_string();
             assert!(text.starts_with(&format!("{name} is {value:?}, but it must be ")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_weak_secret_stops_the_start_and_is_not_shown() {
+        for name in ["JWT_SECRET", "JWT_SECRET_PREVIOUS", "METRICS_TOKEN"] {
+            let wrong = config_of(&[(name, "hunter2-hunter")]).unwrap_err();
+            let text = format!("{wrong} {wrong:?}");
+            assert!(text.contains(name) && text.contains("14 bytes"), "{text}");
+            assert!(!text.contains("hunter"), "{text}");
+        }
+        assert!(config_of(&[("JWT_SECRET", &"a".repeat(64))]).is_err(), "a guess of one letter");
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_named() {
+        for (settings, named) in [
+            (&[("TLS", "files")][..], "--tls-key"),
+            (&[("TLS_KEY", "k")], "--tls-certificate"),
+            (&[("TLS_CERTIFICATE", "c")], "--tls-key"),
+            (&[("TLS", "off"), ("TLS_CERTIFICATE", "c"), ("TLS_KEY", "k")], "--tls files"),
+            (&[("TLS", "acme")], "--acme-domain"),
+            (&[("ACME_DOMAIN", "meet.example")], "--state-dir"),
+            (&[("ACME_DOMAIN", "meet.example"), ("TLS", "self")], "--tls acme"),
+            (&[("WEB_CSP", "default-src *")], "--web-root"),
+        ] {
+            let text = config_of(settings).unwrap_err().to_string();
+            assert!(text.contains(named), "{settings:?}: {text}");
         }
     }
 
@@ -342,8 +250,7 @@ mod tests {
         let path = folder.path().join(".env");
         assert!(Environment::load(&path).is_ok());
         std::fs::write(&path, "# ours\nAPP_NAME=\"Our Meet\"\nexport SERVER_PORT=8080\n").unwrap();
-        let mut config = Config::default();
-        Environment::load(&path).unwrap().apply(&mut config).unwrap();
+        let config = Environment::load(&path).unwrap().config(Config::default()).unwrap();
         assert_eq!((config.listen.port(), config.sign_in.app_name.as_str()), (8080, "Our Meet"));
         std::fs::write(&path, "APP_NAME=a\nJWT_SECRET hunter2\n").unwrap();
         let error = Environment::load(&path).unwrap_err();

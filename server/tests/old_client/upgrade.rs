@@ -52,6 +52,7 @@ async fn tokens_of_others_old_ones_and_foreign_ones_open_nothing() {
     let tokens = |issuer: &str, secret: &[u8]| Tokens {
         issuer: issuer.to_owned(),
         secret: Secret::new(secret),
+        previous: None,
         lifetime: hour,
     };
     let (user, now) = (User::new("alice".to_owned()), SystemTime::now());
