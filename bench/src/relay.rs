@@ -173,7 +173,7 @@ async fn generate(
         let (sink, room) = &mut senders[index];
         let mut message = format!("{} ", due.duration_since(epoch).as_micros());
         message.extend(std::iter::repeat_n('x', load.bytes.saturating_sub(message.len())));
-        sink.send(Message::text(ClientMessage::Chat { message }.to_json(room))).await?;
+        sink.send(Message::text(ClientMessage::Chat { message, id: None }.to_json(room))).await?;
     }
     tokio::time::sleep(TAIL).await;
     let used = cpu::of_process(server.process.id())?.saturating_sub(before);

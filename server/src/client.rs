@@ -140,7 +140,9 @@ impl Client {
         envelope: &Envelope<'_>,
         room: Result<&RoomId, &InvalidId>,
     ) -> Result<(), Refusal> {
-        let kind = MessageType::from_name(&envelope.kind).ok_or(Refusal::InvalidType)?;
+        let kind = MessageType::from_name(&envelope.kind)
+            .filter(|kind| !kind.is_v2())
+            .ok_or(Refusal::InvalidType)?;
         let data = envelope.data_json();
         let room = match room {
             Ok(room) => room,
@@ -187,7 +189,7 @@ impl Client {
                     .handle(room, Action::Signal { from: self.socket, to, frame })
                     .map_err(|_| Refusal::SignalNotAllowed)
             }
-            MessageType::RoomUsers | MessageType::Error => Err(Refusal::InvalidType),
+            _ => Err(Refusal::InvalidType),
         }
     }
 
@@ -347,7 +349,7 @@ mod tests {
             let received = self.received();
             assert_eq!(received.len(), 1, "{json} brought {received:?}");
             match ServerMessage::parse(received[0].as_bytes()).unwrap().1 {
-                ServerMessage::Error { error } => error,
+                ServerMessage::Error { error, .. } => error,
                 other => panic!("{json} brought {other:?}"),
             }
         }

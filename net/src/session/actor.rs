@@ -340,7 +340,7 @@ impl Actor {
     async fn server_said(&mut self, message: ServerMessage) {
         match message {
             ServerMessage::RoomUsers { users } => self.roster(users).await,
-            ServerMessage::Chat { from, message } => {
+            ServerMessage::Chat { from, message, .. } => {
                 if self.typing.remove(&from) {
                     self.tell(Event::Typing { from: from.clone(), typing: false }).await;
                 }
@@ -355,7 +355,7 @@ impl Actor {
             ServerMessage::IceCandidate { from, candidate } => {
                 self.mesh(Input::Candidate { from, candidate }).await;
             }
-            ServerMessage::Error { error } => {
+            ServerMessage::Error { error, .. } => {
                 let mut say = Vec::new();
                 if !self.chat.refused(&error, &mut say) {
                     let code = "server-refused";
@@ -363,7 +363,7 @@ impl Actor {
                 }
                 self.say(say).await;
             }
-            ServerMessage::RoomId { .. } => {}
+            _ => {}
         }
     }
 

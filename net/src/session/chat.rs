@@ -95,7 +95,7 @@ impl Chat {
             Ok(message) => {
                 let deadline = now + ECHO;
                 self.pending.push_back(Pending { id, message: message.clone(), deadline });
-                out.push(Say::Send(ClientMessage::Chat { message }));
+                out.push(Say::Send(ClientMessage::Chat { message, id: None }));
             }
             Err(error) => out.push(not_sent(&error.to_string())),
         }
@@ -203,7 +203,7 @@ mod tests {
     fn sent(out: &[Say]) -> Vec<String> {
         out.iter()
             .filter_map(|say| match say {
-                Say::Send(ClientMessage::Chat { message }) => Some(message.clone()),
+                Say::Send(ClientMessage::Chat { message, .. }) => Some(message.clone()),
                 _ => None,
             })
             .collect()

@@ -182,7 +182,7 @@ impl Server {
                 };
                 let Ok((of, message)) = ServerMessage::parse(bytes) else { continue };
                 match message {
-                    ServerMessage::Error { error } => return Err(refused(0, &error)),
+                    ServerMessage::Error { error, .. } => return Err(refused(0, &error)),
                     ServerMessage::RoomUsers { .. } if of == room.as_str() => {
                         said.push(message);
                         return Ok(said);

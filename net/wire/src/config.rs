@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits;
+use crate::{limits, session};
 
 /// The answer of `GET /client-config`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,18 @@ pub struct ClientConfig {
     pub version: String,
     /// The oldest client of ours that this server serves.
     pub min_client: String,
+    /// The newest version of the protocol that the server speaks; one that does not say speaks
+    /// [`session::FIRST_VERSION`]. From [`session::VERSION`] on, `session.hello` authenticates.
+    #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
+    pub protocol: u32,
+}
+
+fn first_version() -> u32 {
+    session::FIRST_VERSION
+}
+
+fn is_first_version(version: &u32) -> bool {
+    *version == session::FIRST_VERSION
 }
 
 impl Default for ClientConfig {
@@ -31,6 +43,7 @@ impl Default for ClientConfig {
             limits: Limits::default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             min_client: "0.1.0".to_owned(),
+            protocol: session::FIRST_VERSION,
         }
     }
 }

@@ -49,3 +49,31 @@ pub const SILENCE_BEFORE_CLOSE: Duration = Duration::from_secs(60);
 /// How long a member may be missing from the roster before its peer connection is torn down:
 /// old web clients leave and join again when their user toggles the microphone.
 pub const ROSTER_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a connection without a token in its address may take to say hello.
+pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
+/// Bytes in a `session.hello`; more closes the connection with code 1009.
+pub const HELLO_BYTES: usize = 8 * 1024;
+/// Bytes in a resume token.
+pub const RESUME_TOKEN_BYTES: usize = 512;
+/// How long after the end of its connection a session can be resumed.
+pub const RESUME_WITHIN: Duration = Duration::from_secs(60);
+/// How long a member whose connection was lost is still listed, so that a short cut goes unnoticed.
+pub const LOST_GRACE: Duration = Duration::from_secs(5);
+/// Bytes of messages that are kept for a session without a connection; beyond, it can't be resumed.
+pub const MISSED_BYTES: usize = 64 * 1024;
+/// Bytes in the id of a chat message; ours are UUIDs of 36.
+pub const CHAT_ID_BYTES: usize = 64;
+/// Ids of chat messages that are remembered for each user in a room, so that one that comes twice
+/// is delivered once.
+pub const CHAT_IDS: usize = 256;
+/// Bytes in the `data` of a `peer.auth`.
+pub const PEER_AUTH_BYTES: usize = 2_048;
+/// `peer.auth` messages a second that one connection may send, besides its others.
+pub const PEER_AUTH_PER_SECOND: u32 = 10;
+/// `peer.auth` messages that one connection may send at once.
+pub const PEER_AUTH_BURST: u32 = 60;
+/// Bytes in the `data` of a `peer.state`.
+pub const PEER_STATE_BYTES: usize = 2_048;
+/// M-lines in a `peer.state`.
+pub const PEER_STATE_TRACKS: usize = 64;

@@ -1,10 +1,14 @@
 //! The messages inside the envelopes, typed, as a client sees them.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::envelope::{Envelope, MalformedEnvelope, Outgoing};
 use crate::id::{RoomId, UserId};
+use crate::limits;
+use crate::session::{Hello, LeftReason, Welcome};
+use crate::state::MediaState;
 
 macro_rules! message_types {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
@@ -52,6 +56,29 @@ message_types! {
     IceCandidate = "webrtc.iceCandidate",
     /// The server's refusal.
     Error = "general.error",
+    /// Version 2: begins a session, or goes on with one.
+    Hello = "session.hello",
+    /// Version 2: the server's answer to it.
+    Welcome = "session.welcome",
+    /// Version 2: somebody came.
+    RoomJoined = "room.joined",
+    /// Version 2: somebody went.
+    RoomLeft = "room.left",
+    /// Version 2: the server has taken a chat message.
+    ChatAck = "chat.ack",
+    /// Version 2: a step of proving who one is, for one peer.
+    PeerAuth = "peer.auth",
+    /// Version 2: what somebody's devices do.
+    PeerState = "peer.state",
+}
+
+impl MessageType {
+    /// Whether only clients and servers of version 2 know it.
+    #[must_use]
+    pub fn is_v2(self) -> bool {
+        use MessageType::{ChatAck, Hello, PeerAuth, PeerState, RoomJoined, RoomLeft, Welcome};
+        matches!(self, Hello | Welcome | RoomJoined | RoomLeft | ChatAck | PeerAuth | PeerState)
+    }
 }
 
 /// One line of a roster.
@@ -75,6 +102,8 @@ pub enum ClientMessage {
     Chat {
         /// At most [`crate::limits::MESSAGE_CHARS`] code points.
         message: String,
+        /// Version 2: a UUID, so that the server acknowledges it and takes it only once.
+        id: Option<String>,
     },
     /// The typing indicator.
     Typing {
@@ -104,6 +133,22 @@ pub enum ClientMessage {
         /// The peer.
         to: UserId,
     },
+    /// The first message of a connection; needs no room.
+    Hello(Box<Hello>),
+    /// A step of proving who one is; at most [`crate::limits::PEER_AUTH_BYTES`].
+    PeerAuth {
+        /// The peer.
+        to: UserId,
+        /// Between the two.
+        m: Map<String, Value>,
+    },
+    /// What our devices do.
+    PeerState {
+        /// The peer; `None` for everybody in the room who speaks version 2.
+        to: Option<UserId>,
+        /// What is new.
+        state: MediaState,
+    },
 }
 
 #[derive(Serialize)]
@@ -112,6 +157,50 @@ struct Empty {}
 #[derive(Serialize, Deserialize)]
 struct ChatData {
     message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "chat_id")]
+    id: Option<String>,
+}
+
+/// What is no id for us is none: it is of a client that puts something else there.
+fn chat_id<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let fits = |id: &String| (1..=limits::CHAT_ID_BYTES).contains(&id.len());
+    Ok(match Value::deserialize(from)? {
+        Value::String(id) => Some(id).filter(fits),
+        _ => None,
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+struct AckData {
+    id: String,
+    seq: u64,
+}
+
+#[derive(Deserialize)]
+struct JoinedData {
+    user: Member,
+}
+
+#[derive(Deserialize)]
+struct LeftData {
+    #[serde(rename = "userID")]
+    id: UserId,
+    reason: LeftReason,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AuthData {
+    #[serde(default)]
+    to: String,
+    m: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct StateData {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<UserId>,
+    #[serde(flatten)]
+    state: MediaState,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -147,6 +236,8 @@ struct RoomIdData {
 #[derive(Serialize, Deserialize)]
 struct ErrorData {
     error: String,
+    #[serde(default)]
+    id: Option<String>,
 }
 
 impl ClientMessage {
@@ -162,6 +253,9 @@ impl ClientMessage {
             Self::Offer { .. } => MessageType::Offer,
             Self::Answer { .. } => MessageType::Answer,
             Self::IceCandidate { .. } => MessageType::IceCandidate,
+            Self::Hello(_) => MessageType::Hello,
+            Self::PeerAuth { .. } => MessageType::PeerAuth,
+            Self::PeerState { .. } => MessageType::PeerState,
         }
     }
 
@@ -175,7 +269,9 @@ impl ClientMessage {
         match self {
             Self::Join | Self::Leave => json(kind, room, Empty {}),
             Self::GenerateRoomId => json(kind, "", Empty {}),
-            Self::Chat { message } => json(kind, room, ChatData { message: message.clone() }),
+            Self::Chat { message, id } => {
+                json(kind, room, ChatData { message: message.clone(), id: id.clone() })
+            }
             Self::Typing { typing } => json(kind, room, TypingData { typing: *typing }),
             Self::Offer { sdp, to } | Self::Answer { sdp, to } => {
                 json(kind, room, SdpData { sdp: sdp.clone(), to: to.to_string() })
@@ -183,6 +279,13 @@ impl ClientMessage {
             Self::IceCandidate { candidate, to } => {
                 let data = CandidateData { candidate: candidate.clone(), to: to.to_string() };
                 json(kind, room, data)
+            }
+            Self::Hello(hello) => json(kind, "", hello),
+            Self::PeerAuth { to, m } => {
+                json(kind, room, AuthData { to: to.to_string(), m: m.clone() })
+            }
+            Self::PeerState { to, state } => {
+                json(kind, room, StateData { to: to.clone(), state: state.clone() })
             }
         }
     }
@@ -197,6 +300,10 @@ pub enum ServerMessage {
         from: UserId,
         /// Sealed or plain.
         message: String,
+        /// The sender's id of it, where the sender gave one.
+        id: Option<String>,
+        /// Version 2: its number among that sender's in this room.
+        seq: Option<u64>,
     },
     /// Somebody's typing indicator.
     Typing {
@@ -240,6 +347,43 @@ pub enum ServerMessage {
     Error {
         /// One of [`crate::Refusal::text`], or a newer one.
         error: String,
+        /// Version 2: the id of the refused chat message.
+        id: Option<String>,
+    },
+    /// The session has begun, or goes on.
+    Welcome(Box<Welcome>),
+    /// Somebody came; sent once for each user.
+    Joined {
+        /// Who.
+        user: Member,
+    },
+    /// Somebody went.
+    Left {
+        /// Who.
+        user: UserId,
+        /// Why.
+        reason: LeftReason,
+    },
+    /// The server has taken our message and given it to the room.
+    Ack {
+        /// Ours.
+        id: String,
+        /// Its number among ours in this room.
+        seq: u64,
+    },
+    /// A peer's step of proving who it is.
+    PeerAuth {
+        /// Who.
+        from: UserId,
+        /// Between the two.
+        m: Map<String, Value>,
+    },
+    /// What a peer's devices do.
+    PeerState {
+        /// Who.
+        from: UserId,
+        /// What is new.
+        state: MediaState,
     },
 }
 
@@ -286,9 +430,12 @@ impl ServerMessage {
             serde_json::from_str(json).map_err(|source| Unexpected::Data { kind, source })
         }
         let message = match kind {
-            MessageType::Join | MessageType::Leave => return Err(Unexpected::Type),
+            MessageType::Join | MessageType::Leave | MessageType::Hello => {
+                return Err(Unexpected::Type);
+            }
             MessageType::Chat => {
-                Self::Chat { from: from()?, message: data::<ChatData>(name, json)?.message }
+                let ChatData { message, id } = data(name, json)?;
+                Self::Chat { from: from()?, message, id, seq: envelope.seq }
             }
             MessageType::Typing => {
                 Self::Typing { from: from()?, typing: data::<TypingData>(name, json)?.typing }
@@ -309,7 +456,30 @@ impl ServerMessage {
                 let candidate = data::<CandidateData>(name, json)?.candidate;
                 Self::IceCandidate { from: from()?, candidate }
             }
-            MessageType::Error => Self::Error { error: data::<ErrorData>(name, json)?.error },
+            MessageType::Error => {
+                let ErrorData { error, id } = data(name, json)?;
+                Self::Error { error, id }
+            }
+            MessageType::Welcome => Self::Welcome(Box::new(data(name, json)?)),
+            MessageType::RoomJoined => Self::Joined { user: data::<JoinedData>(name, json)?.user },
+            MessageType::RoomLeft => {
+                let LeftData { id, reason } = data(name, json)?;
+                Self::Left { user: id, reason }
+            }
+            MessageType::ChatAck => {
+                let AckData { id, seq } = data(name, json)?;
+                Self::Ack { id, seq }
+            }
+            MessageType::PeerAuth => {
+                Self::PeerAuth { from: from()?, m: data::<AuthData>(name, json)?.m }
+            }
+            MessageType::PeerState => {
+                let mut state: MediaState = data(name, json)?;
+                if state.tracks.as_ref().is_some_and(|t| t.len() > limits::PEER_STATE_TRACKS) {
+                    state.tracks = None;
+                }
+                Self::PeerState { from: from()?, state }
+            }
         };
         Ok((envelope.room.into_owned(), message))
     }

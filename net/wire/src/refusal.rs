@@ -35,6 +35,14 @@ pub enum Refusal {
     InvalidCandidate,
     /// `to` is missing or blank.
     MissingRecipient,
+    /// Version 2: `peer.auth` in a room that the sender is not in.
+    PeerAuthNotAllowed,
+    /// Version 2: `data` of a `peer.auth` is not `{"to": string, "m": object}`, or too large.
+    InvalidPeerAuth,
+    /// Version 2: `peer.state` in a room that the sender is not in.
+    PeerStateNotAllowed,
+    /// Version 2: `data` of a `peer.state` is not what it should be, or too large.
+    InvalidPeerState,
 }
 
 impl Refusal {
@@ -56,6 +64,10 @@ impl Refusal {
         Self::InvalidAnswer,
         Self::InvalidCandidate,
         Self::MissingRecipient,
+        Self::PeerAuthNotAllowed,
+        Self::InvalidPeerAuth,
+        Self::PeerStateNotAllowed,
+        Self::InvalidPeerState,
     ];
 
     /// The text of the `general.error`; clients match on it, so it never changes.
@@ -78,6 +90,10 @@ impl Refusal {
             Self::InvalidAnswer => "Invalid WebRTC answer payload",
             Self::InvalidCandidate => "Invalid WebRTC ICE candidate payload",
             Self::MissingRecipient => "Missing WebRTC recipient",
+            Self::PeerAuthNotAllowed => "You can't send peer authentication to this room",
+            Self::InvalidPeerAuth => "Invalid peer authentication payload",
+            Self::PeerStateNotAllowed => "You can't send peer states to this room",
+            Self::InvalidPeerState => "Invalid peer state payload",
         }
     }
 
