@@ -7,7 +7,9 @@ use std::time::{Instant, SystemTime};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State as FromState};
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
@@ -20,7 +22,10 @@ use wire::{SignInResponse, limits};
 
 use crate::auth::{User, requested_name};
 use crate::config::Origins;
+use crate::door::Pass;
 use crate::limits::Kind;
+use crate::listen::refusal;
+use crate::metrics::{self, Metrics, Refused};
 use crate::state::State;
 use crate::upgrade;
 use crate::web::plain;
@@ -37,8 +42,11 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/health", get(health).route_layer(limited.clone()))
         .route("/client-config", get(client_config).route_layer(limited.clone()))
         .route("/auth/sign-in", post(sign_in).route_layer(limited).get(file))
-        .route("/ws", get(upgrade::open))
+        .route("/ws", get(upgrade::open).route_layer(from_fn_with_state(state.clone(), crowd)))
         .fallback(file);
+    if state.metrics_token.is_some() {
+        router = router.route("/metrics", get(metrics));
+    }
     if let Some(cors) = cors(&state.origins) {
         router = router.layer(cors);
     }
@@ -61,12 +69,17 @@ async fn sign_in(FromState(state): FromState<Arc<State>>, body: Body) -> Respons
         return plain(StatusCode::REQUEST_TIMEOUT, "Request timeout");
     };
     let Ok(body) = body else {
+        state.metrics.door.refused.add(Refused::SignIn);
         return plain(StatusCode::BAD_REQUEST, wire::sign_in::INVALID_BODY);
     };
     let user = match requested_name(&body) {
         Ok(name) => User::new(name),
-        Err(error) => return plain(StatusCode::BAD_REQUEST, error.text()),
+        Err(error) => {
+            state.metrics.door.refused.add(Refused::SignIn);
+            return plain(StatusCode::BAD_REQUEST, error.text());
+        }
     };
+    state.metrics.door.sign_ins.inc();
     let mut response = json(&SignInResponse {
         access_token: state.tokens.issue(&user, SystemTime::now()),
         token_type: "Bearer".to_owned(),
@@ -94,6 +107,48 @@ fn json(value: &impl Serialize) -> Response {
     response
 }
 
+/// The counters, for whoever shows the token.
+async fn metrics(FromState(state): FromState<Arc<State>>, headers: HeaderMap) -> Response {
+    let shown = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().split_at_checked(7));
+    let is_right = shown.is_some_and(|(scheme, token)| {
+        let known = state.metrics_token.as_ref();
+        scheme.eq_ignore_ascii_case(b"Bearer ") && known.is_some_and(|known| known.equals(token))
+    });
+    if is_right {
+        return counters(&state.metrics);
+    }
+    let mut response = plain(StatusCode::UNAUTHORIZED, "Unauthorized");
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+/// The routes of the listener that is for metrics alone.
+pub(crate) fn metrics_router(metrics: Arc<Metrics>) -> Router {
+    let answer = async move || counters(&metrics);
+    Router::new().route("/metrics", get(answer)).route("/health", get(health))
+}
+
+fn counters(metrics: &Metrics) -> Response {
+    let mut response = Response::new(Body::from(metrics.render()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Counts connections that come through a proxy for the address behind it.
+async fn crowd(FromState(state): FromState<Arc<State>>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    let pass = request.extensions().get::<Pass>();
+    if let Some((peer, pass)) = peer.zip(pass)
+        && state.is_trusted_proxy(peer.0)
+        && let Err(reason) = pass.name(state.client_address(Some(peer), request.headers()))
+    {
+        return refusal(reason);
+    }
+    next.run(request).await
+}
+
 /// Counts requests for each address and method.
 async fn limit(FromState(state): FromState<Arc<State>>, request: Request, next: Next) -> Response {
     let kind = match *request.method() {
@@ -110,6 +165,7 @@ async fn limit(FromState(state): FromState<Arc<State>>, request: Request, next: 
     match taken {
         Ok(()) => next.run(request).await,
         Err(wait) => {
+            state.metrics.door.refused.add(Refused::Rate);
             let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
             let mut response = plain(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded");
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -144,7 +200,7 @@ fn cors(origins: &Origins) -> Option<CorsLayer> {
     let cors = CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::HEAD, Method::POST])
-        .allow_headers([CONTENT_TYPE, axum::http::header::AUTHORIZATION])
+        .allow_headers([CONTENT_TYPE, AUTHORIZATION])
         .expose_headers([RETRY_AFTER]);
     Some(cors)
 }
@@ -184,7 +240,7 @@ impl State {
         if self.secure { "https" } else { "http" }
     }
 
-    fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_trusted_proxy(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|proxies| proxies.contains(address))
     }
 }

@@ -10,6 +10,7 @@
 pub mod auth;
 pub mod client;
 pub mod config;
+pub mod door;
 pub mod lan;
 pub mod limits;
 pub mod metrics;
@@ -28,6 +29,7 @@ mod state;
 mod upgrade;
 mod web;
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
 pub use config::{Config, Origins, Tls, Web, default_state_dir};
@@ -44,7 +47,7 @@ pub use state::State;
 pub use tls::Fingerprint;
 pub use web::WebError;
 
-use tls::{Identity, TlsError};
+use tls::{Identity, Keeper, TlsError};
 
 /// How long connections may take to end after the shutdown signal; then they are cut off.
 pub const SHUTDOWN: Duration = Duration::from_secs(4);
@@ -72,11 +75,13 @@ pub enum StartError {
 }
 
 /// A server that listens already and does not answer yet.
-#[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    identity: Option<Identity>,
+    acceptor: Option<TlsAcceptor>,
+    metrics: Option<(TcpListener, SocketAddr)>,
+    keeper: Option<Keeper>,
+    reload: Arc<Notify>,
     state: Arc<State>,
 }
 
@@ -99,16 +104,14 @@ impl Server {
     /// [`StartError`], which names what stands in the way.
     pub fn new(listener: TcpListener, config: Config) -> Result<Self, StartError> {
         let address = listener.local_addr().map_err(StartError::Socket)?;
-        let identity = match &config.tls {
-            Tls::Off => None,
-            Tls::SelfSigned => {
-                Some(Identity::self_signed(config.state_dir.as_deref(), SystemTime::now())?)
-            }
-            Tls::Files { certificate, key } => Some(Identity::from_files(certificate, key)?),
-            Tls::Acme(_) => None,
-        };
-        let state = Arc::new(State::new(config)?);
-        Ok(Self { listener, address, identity, state })
+        let metrics = config.metrics.listen.map(listen_for_metrics).transpose()?;
+        let folder = config.state_dir.as_deref();
+        let (identity, keeper) = Identity::new(&config.tls, folder, SystemTime::now())?.unzip();
+        let acceptor = identity.as_ref().map(acceptor_for).transpose()?;
+        let mut state = State::new(config)?;
+        state.identity = identity;
+        let reload = Arc::default();
+        Ok(Self { listener, address, acceptor, metrics, keeper, reload, state: Arc::new(state) })
     }
 
     /// Where it really listens.
@@ -129,7 +132,7 @@ impl Server {
     #[must_use]
     pub fn url_for_others(&self) -> Option<String> {
         let own = self.address.ip();
-        if self.identity.is_none() || own.is_loopback() {
+        if self.state.identity.is_none() || own.is_loopback() {
             return None;
         }
         let reachable = if own.is_unspecified() {
@@ -143,16 +146,28 @@ impl Server {
     /// The SHA-256 of the certificate it shows.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
-        self.identity.as_ref().map(|identity| identity.fingerprint)
+        self.state.identity.as_ref()?.fingerprint()
+    }
+
+    /// Where the counters are, if they have a listener of their own.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        Some(self.metrics.as_ref()?.1)
+    }
+
+    /// Notified, it makes the server look for a new certificate at once.
+    #[must_use]
+    pub fn reload(&self) -> Arc<Notify> {
+        self.reload.clone()
     }
 
     /// Serves until `shutdown` comes; ends within five seconds after that. Dropping the future
     /// asks all connections to end, too, but does not wait for them.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let _stop_when_dropped = self.state.tasks.stopping.clone().drop_guard();
-        let acceptor = self.identity.map(|identity| TlsAcceptor::from(identity.config));
+        self.spawn_helpers();
         let router = router(self.state.clone());
-        let accepting = listen::accept(self.listener, acceptor, router, self.state.clone());
+        let accepting = listen::accept(self.listener, self.acceptor, router, self.state.clone());
         tracing::info!("the server accepts connections");
         tokio::select! {
             () = accepting => {}
@@ -164,8 +179,23 @@ impl Server {
         }
     }
 
+    /// What runs beside the connections, and ends when the server stops.
+    fn spawn_helpers(&mut self) {
+        let state = self.state.clone();
+        state.spawn_until_stop(door::memory::watch(state.door.clone()));
+        if let Some((listener, _)) = self.metrics.take() {
+            state.spawn_until_stop(listen::metrics(listener, state.clone()));
+        }
+        if let (Some(keeper), Some(identity)) = (self.keeper.take(), state.identity.clone()) {
+            let (reload, metrics) = (self.reload.clone(), state.metrics.clone());
+            state.spawn_until_stop(async move {
+                keeper.run(&identity, &reload, &metrics.door).await;
+            });
+        }
+    }
+
     fn url_at(&self, address: IpAddr) -> String {
-        let scheme = if self.identity.is_some() { "https" } else { "http" };
+        let scheme = if self.state.identity.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", SocketAddr::new(address, self.address.port()))
     }
 }
@@ -182,4 +212,27 @@ pub async fn run(
 ) -> Result<(), StartError> {
     Server::new(listener, config)?.run(shutdown).await;
     Ok(())
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
+fn acceptor_for(identity: &Identity) -> Result<TlsAcceptor, TlsError> {
+    let all: [&[u8]; 2] = [b"http/1.1", tls::ACME_PROTOCOL];
+    let protocols = if identity.is_acme() { &all[..] } else { &all[..1] };
+    Ok(TlsAcceptor::from(identity.config(protocols)?))
+}
+
+/// A port that is taken should stop the start, not surprise somebody later.
+fn listen_for_metrics(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listen = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((TcpListener::from_std(listener)?, address))
+    };
+    listen().map_err(|source| StartError::Listen { address, source })
 }

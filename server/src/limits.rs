@@ -109,7 +109,7 @@ impl HttpLimits {
 }
 
 /// One person commands a whole IPv6 /64, so that is what counts as one address.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let bits = v6.to_bits() & (u128::MAX << 64);

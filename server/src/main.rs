@@ -5,11 +5,13 @@ mod args;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::ArgMatches;
 use server::Server;
 use server::config::Log;
 use server::config::environment::Environment;
+use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
@@ -31,9 +33,12 @@ async fn start(flags: ArgMatches) -> anyhow::Result<()> {
     for name in environment.ignored() {
         tracing::debug!("{name} is set; this server does not need it");
     }
+    raise_file_limit();
     let shutdown = shutdown()?;
     let server = Server::bind(config).await?;
     announce(&server)?;
+    #[cfg(unix)]
+    reload_on_hangup(server.reload())?;
     server.run(shutdown).await;
     Ok(())
 }
@@ -54,7 +59,32 @@ fn announce(server: &Server) -> io::Result<()> {
     if let Some(url) = server.url_for_others() {
         writeln!(stdout, "for other devices in this network: {url}")?;
     }
+    if let Some(address) = server.metrics_address() {
+        writeln!(stdout, "metrics on http://{address}/metrics")?;
+    }
     stdout.flush()
+}
+
+/// Looks for a new certificate when the operator says so (SIGHUP).
+#[cfg(unix)]
+fn reload_on_hangup(reload: Arc<Notify>) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangups = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            reload.notify_one();
+        }
+    });
+    Ok(())
+}
+
+/// As many files as the system lets us have: each connection is one.
+fn raise_file_limit() {
+    #[cfg(unix)]
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => tracing::debug!("{files} files may be open"),
+        Err(error) => tracing::warn!("cannot raise the limit of open files: {error}"),
+    }
 }
 
 /// Ends when the system or the user asks us to stop. From here on neither just kills us.

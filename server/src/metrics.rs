@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 use wire::MessageType;
 
 pub use counted::{Counted, Held, Label, Latency, held};
+pub(crate) use process::{files_allowed, resident_bytes};
 
 /// The media type of [`Metrics::render`] (OpenMetrics 1.0).
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

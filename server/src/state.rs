@@ -12,10 +12,12 @@ use zeroize::Zeroizing;
 
 use crate::auth::{Secret, Tokens};
 use crate::config::{Config, Network, Origins, Tls};
+use crate::door::Door;
 use crate::kept;
 use crate::limits::HttpLimits;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, files_allowed};
 use crate::relay::Relay;
+use crate::tls::Identity;
 use crate::web::{Files, WebError};
 
 /// The file that the token secret is kept in.
@@ -37,6 +39,11 @@ pub struct State {
     pub(crate) relay: Arc<Relay>,
     /// Whether clients reach us by TLS.
     pub(crate) secure: bool,
+    /// What TLS shows; `None` for plain HTTP, and until [`crate::Server`] sets it.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) door: Arc<Door>,
+    /// What opens `/metrics` on the main listener.
+    pub(crate) metrics_token: Option<Secret>,
     pub(crate) tasks: Tasks,
     /// What this server counts.
     pub metrics: Arc<Metrics>,
@@ -48,6 +55,7 @@ impl State {
     /// # Errors
     /// [`WebError`] when the web client's folder can't be served.
     pub fn new(config: Config) -> Result<Self, WebError> {
+        let metrics = Arc::<Metrics>::default();
         let folder = config.state_dir.as_deref();
         let (secret, previous) = match (config.sign_in.secret, config.sign_in.previous_secret) {
             (Some(secret), previous) => (secret, previous),
@@ -69,9 +77,22 @@ impl State {
             files: Files::new(&config.web)?,
             relay: Arc::new(Relay::new(config.room_shards)),
             secure: config.tls != Tls::Off,
+            identity: None,
+            door: Door::new(config.doors, files_allowed(), metrics.clone()),
+            metrics_token: config.metrics.token,
             tasks: Tasks::default(),
-            metrics: Arc::default(),
+            metrics,
         })
+    }
+}
+
+impl State {
+    /// Runs `work` until the server stops.
+    pub(crate) fn spawn_until_stop(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stopping = self.tasks.stopping.clone();
+        self.tasks.spawn(async move {
+            stopping.run_until_cancelled_owned(work).await;
+        });
     }
 }
 

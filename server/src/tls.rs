@@ -1,35 +1,35 @@
-//! Certificates: from files, or of our own making and kept.
+//! Certificates: from files, from an authority by ACME, or of our own making and kept.
+//!
+//! Whatever happens to files or authorities, the certificate that worked is shown until there is
+//! a better one; connections that exist never notice.
 
-use std::fmt::{self, Write as _};
-use std::fs;
+pub mod facts;
+
+mod acme;
+mod files;
+mod own;
+
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
-};
 use rustls::ServerConfig;
+use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
-use time::OffsetDateTime;
-use zeroize::Zeroizing;
+use tokio::sync::Notify;
 
-use crate::{kept, lan};
+use crate::config::Tls;
+use crate::metrics::DoorMetrics;
 
-/// How long a self-made certificate is good for: Apple's systems take no more than 825 days.
-const LIFETIME: Duration = Duration::from_secs(820 * DAY);
-/// A certificate with less than this left is made anew, with a new fingerprint.
-const RENEWAL: Duration = Duration::from_secs(14 * DAY);
-const DAY: u64 = 24 * 3_600;
-
-/// Key and certificate in one file, so that they always belong together.
-const FILE: &str = "certificate.pem";
-/// In front of the PEM blocks, where readers of PEM skip it: Unix seconds.
-const NOT_AFTER: &str = "Not after: ";
+pub use acme::PROTOCOL as ACME_PROTOCOL;
+pub use facts::{Facts, NoFacts};
 
 /// Why there is no TLS.
 #[derive(Debug, Error)]
@@ -63,6 +63,17 @@ pub enum TlsError {
     /// The certificate could not be made.
     #[error("cannot make a certificate")]
     Make(#[from] rcgen::Error),
+    /// The folder for certificates from an authority can't be used.
+    #[error("cannot keep certificates in {}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no folder for them.
+    #[error("certificates from an authority need a state folder: set --state-dir")]
+    NoFolder,
     /// Certificate and key are not usable, or not for one another.
     #[error("cannot serve TLS with this certificate and key")]
     Unusable(#[from] rustls::Error),
@@ -71,6 +82,14 @@ pub enum TlsError {
 /// The SHA-256 of a certificate; shows as lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// That of a certificate in DER form.
+    #[must_use]
+    pub fn of(certificate: &[u8]) -> Self {
+        Self(Sha256::digest(certificate).into())
+    }
+}
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,26 +103,37 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// What a server shows to its clients.
+/// What a server shows to its clients. Clones show the same, also after a change.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// For the acceptor.
-    pub config: Arc<ServerConfig>,
-    /// Of the server's own certificate.
-    pub fingerprint: Fingerprint,
+    resolver: Arc<dyn ResolvesServerCert>,
+    /// What is shown, unless an authority's client keeps it.
+    shown: Option<Arc<Shown>>,
 }
 
 impl Identity {
-    /// From the operator's files.
+    /// What the configuration says, and what keeps it fresh; `None` for plain HTTP.
     ///
     /// # Errors
-    /// [`TlsError`] that names the file.
-    pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let read = |path: &Path| {
-            let error = |source| TlsError::Read { path: path.to_owned(), source };
-            fs::read(path).map(Zeroizing::new).map_err(error)
-        };
-        Self::from_pem(certificate, &read(certificate)?, key, &read(key)?)
+    /// [`TlsError`] that names what is missing.
+    pub fn new(
+        tls: &Tls,
+        state_dir: Option<&Path>,
+        now: SystemTime,
+    ) -> Result<Option<(Self, Keeper)>, TlsError> {
+        Ok(match tls {
+            Tls::Off => None,
+            Tls::SelfSigned => Some((Self::self_signed(state_dir, now)?, Keeper::Nothing)),
+            Tls::Files { certificate, key } => {
+                let (watch, first) = files::Watch::new(certificate, key)?;
+                let identity = Self::of(first);
+                Some((identity, Keeper::Files(watch)))
+            }
+            Tls::Acme(config) => {
+                let order = acme::Order::new(config, state_dir.ok_or(TlsError::NoFolder)?)?;
+                Some((Self { resolver: order.resolver(), shown: None }, Keeper::Acme(order)))
+            }
+        })
     }
 
     /// Of our own making: the one kept in `state_dir`, or a new one where there is none.
@@ -111,105 +141,119 @@ impl Identity {
     /// # Errors
     /// [`TlsError`] when the folder can't be used or holds something else.
     pub fn self_signed(state_dir: Option<&Path>, now: SystemTime) -> Result<Self, TlsError> {
-        let pem = match state_dir {
-            None => make(now)?,
-            Some(folder) => {
-                let result =
-                    kept::keep(folder, FILE, |old| is_good_at(old, now), || Ok(make(now)?));
-                result.map_err(|error| match error {
-                    Trouble::Make(error) => TlsError::Make(error),
-                    Trouble::Keep(source) => TlsError::Keep { folder: folder.to_owned(), source },
-                })?
-            }
-        };
-        let path = state_dir.unwrap_or(Path::new("memory")).join(FILE);
-        Self::from_pem(&path, &pem, &path, &pem)
+        let pem = own::pem(state_dir, now)?;
+        let path = state_dir.unwrap_or(Path::new("memory")).join(own::FILE);
+        Ok(Self::of(from_pem(&path, &pem, &path, &pem)?))
     }
 
-    fn from_pem(
-        certificate: &Path,
-        certificate_pem: &[u8],
-        key: &Path,
-        key_pem: &[u8],
-    ) -> Result<Self, TlsError> {
-        let error = |what, path: &Path| {
-            let path = path.to_owned();
-            move |source| TlsError::Pem { what, path, source }
-        };
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate_pem)
-            .collect::<Result<_, _>>()
-            .map_err(error("certificate", certificate))?;
-        let first = chain
-            .first()
-            .ok_or(pem::Error::NoItemsFound)
-            .map_err(error("certificate", certificate))?;
-        let fingerprint = Fingerprint(Sha256::digest(first).into());
-        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(error("private key", key))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
+    /// For an acceptor that speaks one of `protocols` (ALPN; none means any). The certificate
+    /// inside follows every change, so this is made once.
+    ///
+    /// # Errors
+    /// [`TlsError::Unusable`] when the cryptography at hand speaks no TLS of today.
+    pub fn config(&self, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), fingerprint })
+            .with_cert_resolver(self.resolver.clone());
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Arc::new(config))
+    }
+
+    /// Of the certificate that is shown now; `None` while an authority has given none.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        Some(Fingerprint::of(self.shown.as_ref()?.get().cert.first()?))
+    }
+
+    /// What stands in the certificate that is shown now.
+    #[must_use]
+    pub fn facts(&self) -> Option<Facts> {
+        Facts::of(self.shown.as_ref()?.get().cert.first()?).ok()
+    }
+
+    /// Whether the certificate comes from an authority that tests us by [`ACME_PROTOCOL`].
+    pub(crate) fn is_acme(&self) -> bool {
+        self.shown.is_none()
+    }
+
+    fn of(key: CertifiedKey) -> Self {
+        let shown = Arc::new(Shown(RwLock::new(Arc::new(key))));
+        Self { resolver: shown.clone(), shown: Some(shown) }
     }
 }
 
-enum Trouble {
-    Make(rcgen::Error),
-    Keep(io::Error),
-}
+/// The certificate of the moment.
+#[derive(Debug)]
+struct Shown(RwLock<Arc<CertifiedKey>>);
 
-impl From<rcgen::Error> for Trouble {
-    fn from(error: rcgen::Error) -> Self {
-        Self::Make(error)
+impl Shown {
+    fn get(&self) -> Arc<CertifiedKey> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, key: CertifiedKey) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
     }
 }
 
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Self {
-        Self::Keep(error)
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.get())
     }
 }
 
-/// Whether a kept certificate may still be used. What we did not write is used as it is, so that
-/// it is reported when it can't be read, and never overwritten.
-fn is_good_at(kept: &[u8], now: SystemTime) -> bool {
-    let line = kept.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let Ok(line) = std::str::from_utf8(line) else { return true };
-    let Some(Ok(not_after)) = line.strip_prefix(NOT_AFTER).map(|text| text.trim().parse()) else {
-        return true;
+/// What keeps an [`Identity`] fresh while the server runs.
+#[derive(Debug)]
+pub enum Keeper {
+    /// It needs nothing.
+    Nothing,
+    /// Files are read again when they change.
+    Files(files::Watch),
+    /// An authority is asked for certificates.
+    Acme(acme::Order),
+}
+
+impl Keeper {
+    /// Works until it is dropped. `reload` asks it to look at once.
+    pub async fn run(self, identity: &Identity, reload: &Notify, metrics: &DoorMetrics) {
+        if let Some(facts) = identity.facts() {
+            metrics.certificate_ends.set(facts.not_after);
+        }
+        match (self, &identity.shown) {
+            (Self::Files(watch), Some(shown)) => watch.run(shown, reload, metrics).await,
+            (Self::Acme(order), _) => order.run(metrics).await,
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+fn from_pem(
+    certificate: &Path,
+    certificate_pem: &[u8],
+    key: &Path,
+    key_pem: &[u8],
+) -> Result<CertifiedKey, TlsError> {
+    let error = |what, path: &Path| {
+        let path = path.to_owned();
+        move |source| TlsError::Pem { what, path, source }
     };
-    now + RENEWAL < UNIX_EPOCH + Duration::from_secs(not_after)
-}
-
-fn make(now: SystemTime) -> Result<Zeroizing<Vec<u8>>, rcgen::Error> {
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    names.extend(lan::host_names());
-    names.extend(lan::addresses().iter().map(ToString::to_string));
-    let not_after = now + LIFETIME;
-
-    let mut params = CertificateParams::new(names)?;
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "Private Meet (made on this computer)");
-    // A day back, for devices whose clock is behind.
-    params.not_before = OffsetDateTime::from(now - Duration::from_secs(DAY));
-    params.not_after = OffsetDateTime::from(not_after);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let key = KeyPair::generate()?;
-    let certificate = params.self_signed(&key)?;
-
-    let seconds = not_after.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let mut text = Zeroizing::new(String::with_capacity(4_096));
-    let key_pem = Zeroizing::new(key.serialize_pem());
-    let written = write!(text, "{NOT_AFTER}{seconds}\n{}{}", *key_pem, certificate.pem());
-    written.expect("a string takes any text");
-    Ok(Zeroizing::new(text.as_bytes().to_vec()))
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate_pem)
+        .collect::<Result<_, _>>()
+        .map_err(error("certificate", certificate))?;
+    if chain.is_empty() {
+        return Err(error("certificate", certificate)(pem::Error::NoItemsFound));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(error("private key", key))?;
+    Ok(CertifiedKey::from_der(chain, key, &default_provider())?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::own::{FILE, LIFETIME, RENEWAL, make};
     use super::*;
 
     fn now() -> SystemTime {
@@ -217,7 +261,7 @@ mod tests {
     }
 
     fn fingerprint(folder: &Path, now: SystemTime) -> String {
-        Identity::self_signed(Some(folder), now).unwrap().fingerprint.to_string()
+        Identity::self_signed(Some(folder), now).unwrap().fingerprint().unwrap().to_string()
     }
 
     #[test]
@@ -234,7 +278,7 @@ mod tests {
 
     #[test]
     fn without_a_folder_every_certificate_is_new() {
-        let made = || Identity::self_signed(None, now()).unwrap().fingerprint;
+        let made = || Identity::self_signed(None, now()).unwrap().fingerprint().unwrap();
         assert_ne!(made(), made());
     }
 
@@ -254,18 +298,18 @@ mod tests {
         let pem = make(now()).unwrap();
         let path = folder.path().join("both.pem");
         fs::write(&path, &*pem).unwrap();
-        assert!(Identity::from_files(&path, &path).is_ok());
+        assert!(files::Watch::new(&path, &path).is_ok());
         let missing = folder.path().join("missing.pem");
-        let error = Identity::from_files(&path, &missing).unwrap_err();
+        let error = files::Watch::new(&path, &missing).unwrap_err();
         assert!(error.to_string().contains("missing.pem"), "{error}");
         let empty = folder.path().join("empty.pem");
         fs::write(&empty, "").unwrap();
         assert!(matches!(
-            Identity::from_files(&path, &empty),
+            files::Watch::new(&path, &empty),
             Err(TlsError::Pem { what: "private key", .. })
         ));
         let other = folder.path().join("other.pem");
         fs::write(&other, &*make(now()).unwrap()).unwrap();
-        assert!(matches!(Identity::from_files(&path, &other), Err(TlsError::Unusable(_))));
+        assert!(matches!(files::Watch::new(&path, &other), Err(TlsError::Unusable(_))));
     }
 }

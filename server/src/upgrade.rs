@@ -22,6 +22,7 @@ use wire::limits::FRAME_BYTES;
 
 use crate::auth::User;
 use crate::client::Client;
+use crate::door::Pass;
 use crate::http::Peer;
 use crate::socket::{self, Timing};
 use crate::state::State;
@@ -57,7 +58,8 @@ pub async fn open(FromState(state): FromState<Arc<State>>, mut request: Request)
         return plain(StatusCode::FORBIDDEN, "Forbidden: this origin is not allowed");
     }
     let accept = derive_accept_key(key.as_bytes());
-    state.clone().tasks.spawn(live(state, user, on_upgrade));
+    let pass = request.extensions_mut().remove::<Pass>();
+    state.clone().tasks.spawn(live(state, user, on_upgrade, pass));
 
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -88,7 +90,8 @@ fn upgrade_key(headers: &HeaderMap) -> Option<&HeaderValue> {
     is_upgrade.then(|| headers.get(SEC_WEBSOCKET_KEY)).flatten()
 }
 
-async fn live(state: Arc<State>, user: User, on_upgrade: OnUpgrade) {
+/// Holds the connection's pass until it is gone.
+async fn live(state: Arc<State>, user: User, on_upgrade: OnUpgrade, _pass: Option<Pass>) {
     let Ok(upgraded) = on_upgrade.await else {
         tracing::debug!("a client left during its upgrade");
         return;
