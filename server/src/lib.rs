@@ -8,6 +8,7 @@
 //! the address and the certificate's fingerprint before it runs.
 
 pub mod auth;
+pub mod backplane;
 pub mod client;
 pub mod config;
 pub mod door;
