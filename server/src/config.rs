@@ -15,7 +15,9 @@ use directories::ProjectDirs;
 use wire::ClientConfig;
 
 use crate::auth::Secret;
+use crate::ice::IceConfig;
 use crate::origin::Origin;
+use crate::turn::TurnConfig;
 
 pub use network::Network;
 
@@ -43,6 +45,10 @@ pub struct Config {
     pub doors: Doors,
     /// How many locks the rooms are spread over.
     pub room_shards: usize,
+    /// What clients are told about STUN and TURN servers.
+    pub ice: IceConfig,
+    /// The built-in STUN and TURN server; `None` for none.
+    pub turn: Option<TurnConfig>,
     /// What `GET /client-config` answers.
     pub client: ClientConfig,
     /// Where the web client comes from.
@@ -72,6 +78,8 @@ impl Default for Config {
             http_rate_limit: true,
             doors: Doors::default(),
             room_shards: Self::ROOM_SHARDS,
+            ice: IceConfig::default(),
+            turn: Some(TurnConfig::default()),
             client: ClientConfig::default(),
             web: Web::Embedded,
             metrics: MetricsAccess::default(),

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State as FromState};
 use axum::http::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -41,6 +41,7 @@ pub fn router(state: Arc<State>) -> Router {
     let mut router = Router::new()
         .route("/health", get(health).route_layer(limited.clone()))
         .route("/client-config", get(client_config).route_layer(limited.clone()))
+        .route("/ice-servers", get(ice_servers).route_layer(limited.clone()))
         .route("/auth/sign-in", post(sign_in).route_layer(limited).get(file))
         .route("/ws", get(upgrade::open).route_layer(from_fn_with_state(state.clone(), crowd)))
         .fallback(file);
@@ -60,6 +61,24 @@ async fn health() -> Response {
 async fn client_config(FromState(state): FromState<Arc<State>>) -> Response {
     let mut response = json(&state.client);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// The STUN and TURN servers, for those who are signed in.
+async fn ice_servers(FromState(state): FromState<Arc<State>>, headers: HeaderMap) -> Response {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let token = text(AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let now = SystemTime::now();
+    let Some(Ok(user)) = token.map(|token| state.tokens.check(token, now)) else {
+        let mut response = plain(StatusCode::UNAUTHORIZED, "Unauthorized");
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        return response;
+    };
+    let mut response = json(&state.ice.answer(&user.id, text(HOST), now));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

@@ -12,6 +12,7 @@ pub mod backplane;
 pub mod client;
 pub mod config;
 pub mod door;
+pub mod ice;
 pub mod lan;
 pub mod limits;
 pub mod metrics;
@@ -22,6 +23,7 @@ pub mod relay;
 pub mod rooms;
 pub mod socket;
 pub mod tls;
+pub mod turn;
 
 mod http;
 mod kept;
@@ -49,6 +51,7 @@ pub use tls::Fingerprint;
 pub use web::WebError;
 
 use tls::{Identity, Keeper, TlsError};
+use turn::{TurnConfig, TurnError, TurnServer};
 
 /// How long connections may take to end after the shutdown signal; then they are cut off.
 pub const SHUTDOWN: Duration = Duration::from_secs(4);
@@ -73,6 +76,9 @@ pub enum StartError {
     /// There is no web client to serve.
     #[error(transparent)]
     Web(#[from] WebError),
+    /// There is no relay for calls.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
 }
 
 /// A server that listens already and does not answer yet.
@@ -83,6 +89,7 @@ pub struct Server {
     metrics: Option<(TcpListener, SocketAddr)>,
     keeper: Option<Keeper>,
     reload: Arc<Notify>,
+    turn: Option<TurnServer>,
     state: Arc<State>,
 }
 
@@ -109,10 +116,16 @@ impl Server {
         let folder = config.state_dir.as_deref();
         let (identity, keeper) = Identity::new(&config.tls, folder, SystemTime::now())?.unzip();
         let acceptor = identity.as_ref().map(acceptor_for).transpose()?;
+        let config_turn = config.turn.clone();
+        // Browsers believe no certificate of our own making here, whatever their user said.
+        let believed = !matches!(config.tls, Tls::Off | Tls::SelfSigned);
         let mut state = State::new(config)?;
         state.identity = identity;
+        let relay = |relay| relay_for(&mut state, relay, address.ip(), believed);
+        let turn = config_turn.map(relay).transpose()?;
         let reload = Arc::default();
-        Ok(Self { listener, address, acceptor, metrics, keeper, reload, state: Arc::new(state) })
+        let state = Arc::new(state);
+        Ok(Self { listener, address, acceptor, metrics, keeper, reload, turn, state })
     }
 
     /// Where it really listens.
@@ -142,6 +155,13 @@ impl Server {
             own
         };
         Some(self.url_at(reachable))
+    }
+
+    /// Where the built-in STUN and TURN server listens, for UDP, TCP and, where the web does so,
+    /// TLS.
+    #[must_use]
+    pub fn turn_address(&self) -> Option<SocketAddr> {
+        self.turn.as_ref().map(TurnServer::address)
     }
 
     /// The SHA-256 of the certificate it shows.
@@ -187,6 +207,9 @@ impl Server {
         if let Some((listener, _)) = self.metrics.take() {
             state.spawn_until_stop(listen::metrics(listener, state.clone()));
         }
+        if let Some(turn) = self.turn.take() {
+            state.spawn_until_stop(turn.run());
+        }
         if let (Some(keeper), Some(identity)) = (self.keeper.take(), state.identity.clone()) {
             let (reload, metrics) = (self.reload.clone(), state.metrics.clone());
             state.spawn_until_stop(async move {
@@ -219,6 +242,22 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").finish_non_exhaustive()
     }
+}
+
+/// The built-in relay, which clients are told of from now on.
+fn relay_for(
+    state: &mut State,
+    config: TurnConfig,
+    ip: IpAddr,
+    believed: bool,
+) -> Result<TurnServer, StartError> {
+    // Nothing but STUN is spoken behind this handshake: no protocol is agreed on.
+    let tls = state.identity.as_ref().map(|identity| identity.config(&[])).transpose()?;
+    let tls = tls.map(TlsAcceptor::from);
+    let credentials = state.ice.credentials().clone();
+    let turn = TurnServer::bind(config, ip, credentials, tls, state.metrics.clone())?;
+    state.ice.announce(turn.built_in(believed));
+    Ok(turn)
 }
 
 fn acceptor_for(identity: &Identity) -> Result<TlsAcceptor, TlsError> {

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::auth::{Secret, Tokens};
 use crate::config::{Config, Network, Origins, Tls};
 use crate::door::Door;
+use crate::ice::Ice;
 use crate::kept;
 use crate::limits::HttpLimits;
 use crate::metrics::{Metrics, files_allowed};
@@ -34,6 +35,8 @@ pub struct State {
     pub(crate) origins: Origins,
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) http_limits: Option<HttpLimits>,
+    /// What clients are told about STUN and TURN servers.
+    pub ice: Ice,
     pub(crate) client: ClientConfig,
     pub(crate) files: Files,
     pub(crate) relay: Arc<Relay>,
@@ -63,6 +66,7 @@ impl State {
             (None, None) => (kept_secret(folder), previous_secret(folder)),
         };
         Ok(Self {
+            ice: Ice::new(config.ice, &secret),
             tokens: Tokens {
                 issuer: config.sign_in.app_name,
                 secret,
