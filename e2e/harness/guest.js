@@ -28,12 +28,14 @@ export class Guest {
    * @param {{
    *   room: string, name?: string, passphrase?: string, viewport?: { width: number, height: number },
    *   mobile?: boolean, idWhere?: (id: string) => boolean, byLink?: boolean, noDevices?: boolean,
+   *   script?: () => void,
    * }} options `idWhere`: the id that the server gives must satisfy this; `noDevices`: a computer
-   *   that has neither camera nor microphone
+   *   that has neither camera nor microphone; `script` runs in the page before its own
    */
   static async join(browser, server, options) {
     const name = options.name ?? 'Gustav';
     const page = await browser.page(name, options);
+    if (options.script) await page.addInitScript(options.script);
     await page.addInitScript(installProbes);
     if (options.noDevices) {
       await page.addInitScript(() => {

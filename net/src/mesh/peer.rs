@@ -13,7 +13,7 @@ const FIRST_OFFER: Duration = Duration::from_millis(2_500);
 /// Pause between an answer and an own offer: an old web client overhears an offer that follows
 /// within about 300 ms.
 const AFTER_ANSWER: Duration = Duration::from_millis(500);
-/// How long an offer may stay unanswered before it is made again; doubles with each attempt.
+/// How long an offer may stay unanswered before it is sent again; doubles with each attempt.
 const UNANSWERED: Duration = Duration::from_millis(2_500);
 /// The longest it grows.
 const UNANSWERED_MAX: Duration = Duration::from_secs(20);
@@ -35,11 +35,11 @@ const WAITING: usize = 16;
 /// Candidates that wait for the peer's first description; more are dropped.
 const CANDIDATES: usize = 64;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Step {
     Offer,
-    AcceptOffer,
-    AcceptAnswer,
+    AcceptOffer(String),
+    AcceptAnswer(String),
 }
 
 #[derive(Debug)]
@@ -60,6 +60,12 @@ pub(super) struct Peer {
     waiting: VecDeque<Remote>,
     /// Our offer is out, since then.
     offered_at: Option<Instant>,
+    /// Its text, to be sent again; `None` once the peer's answer did not fit it.
+    offer: Option<String>,
+    /// The peer's newest offer that we answered, and the answer: what comes again gets the same.
+    answered: Option<(String, String)>,
+    /// The peer's newest answer that fitted: its copies fit nothing else.
+    accepted: Option<String>,
     /// Own offers in a row without an answer.
     unanswered: u32,
     /// Own offers in a row that were answered and left something open.
@@ -95,6 +101,9 @@ impl Peer {
             running: None,
             waiting: VecDeque::new(),
             offered_at: None,
+            offer: None,
+            answered: None,
+            accepted: None,
             unanswered: 0,
             fruitless: 0,
             offer_wanted: Some(if polite { now + FIRST_OFFER } else { now }),
@@ -248,32 +257,39 @@ impl Peer {
                 let yields = self.polite
                     && self.waiting.iter().any(|remote| matches!(remote, Remote::Offer(_)));
                 if !yields {
-                    let message = ClientMessage::Offer { sdp: described.sdp, to: id.clone() };
-                    out.push(Output::Send(message));
+                    Self::send_offer(id, described.sdp.clone(), out);
                 }
+                self.offer = Some(described.sdp);
             }
-            (Step::AcceptOffer, Ok(described)) => {
+            (Step::AcceptOffer(offer), Ok(described)) => {
+                let answer = described.sdp.clone();
                 let message = ClientMessage::Answer { sdp: described.sdp, to: id.clone() };
                 out.push(Output::Send(message));
+                self.answered = Some((offer, answer));
                 self.unanswered = 0;
-                self.negotiated(described.incomplete, now);
+                self.negotiated(described.incomplete, AFTER_ANSWER, now);
             }
-            (Step::AcceptAnswer, Ok(described)) => {
+            (Step::AcceptAnswer(answer), Ok(described)) => {
+                self.accepted = Some(answer);
                 self.offered_at = None;
-                self.unanswered = 0;
+                // The peer answers each copy of an offer; no other offer may be out meanwhile,
+                // or those answers would be taken for answers to it.
+                let copies = std::mem::take(&mut self.unanswered) > 0;
+                let pause = if copies { UNANSWERED } else { AFTER_ANSWER };
                 self.fruitless = if described.incomplete { self.fruitless + 1 } else { 0 };
-                self.negotiated(described.incomplete, now);
+                self.negotiated(described.incomplete, pause, now);
             }
             (Step::Offer, Err(())) => {
                 self.offered_at = None;
                 self.unanswered += 1;
                 self.retry(now);
             }
-            (Step::AcceptOffer, Err(())) => {
+            (Step::AcceptOffer(_), Err(())) => {
                 self.bad_signals += 1;
                 self.retry(now);
             }
-            (Step::AcceptAnswer, Err(())) => {
+            (Step::AcceptAnswer(_), Err(())) => {
+                self.offer = None;
                 self.bad_signals += 1;
                 self.unanswered += 1;
                 self.retry(now);
@@ -281,12 +297,12 @@ impl Peer {
         }
     }
 
-    fn negotiated(&mut self, incomplete: bool, now: Instant) {
+    fn negotiated(&mut self, incomplete: bool, pause: Duration, now: Instant) {
         if incomplete && self.fruitless < FRUITLESS {
             self.offer_wanted.get_or_insert(now);
         }
         // Whatever we want next, the peer has a moment to settle.
-        self.offer_wanted = self.offer_wanted.map(|wanted| wanted.max(now + AFTER_ANSWER));
+        self.offer_wanted = self.offer_wanted.map(|wanted| wanted.max(now + pause));
     }
 
     fn retry(&mut self, now: Instant) {
@@ -364,7 +380,7 @@ impl Peer {
         if self.offered_at.is_some() {
             if self.answer_due().is_some_and(|due| now >= due) {
                 self.unanswered += 1;
-                self.offer(id, true, out);
+                self.offer_again(id, now, out);
             }
         } else if self.offer_wanted.is_some_and(|wanted| now >= wanted) {
             self.offer(id, false, out);
@@ -378,22 +394,43 @@ impl Peer {
         self.run(id, Step::Offer, Op::Offer { rollback, restart }, out);
     }
 
+    /// The same text again: the answer to either copy then fits, however late it comes. A new
+    /// offer only where the peer's answer did not fit.
+    fn offer_again(&mut self, id: &UserId, now: Instant, out: &mut Vec<Output>) {
+        match &self.offer {
+            Some(sdp) => {
+                self.offered_at = Some(now);
+                Self::send_offer(id, sdp.clone(), out);
+            }
+            None => self.offer(id, true, out),
+        }
+    }
+
+    fn send_offer(id: &UserId, sdp: String, out: &mut Vec<Output>) {
+        out.push(Output::Send(ClientMessage::Offer { sdp, to: id.clone() }));
+    }
+
     fn accept_offer(&mut self, id: &UserId, sdp: String, out: &mut Vec<Output>) {
+        if let Some((_, answer)) = self.answered.as_ref().filter(|(offer, _)| *offer == sdp) {
+            let message = ClientMessage::Answer { sdp: answer.clone(), to: id.clone() };
+            return out.push(Output::Send(message));
+        }
         let collision = self.offered_at.is_some();
         if collision && !self.polite {
             return; // Ours counts; the peer takes its own back and answers.
         }
         self.offered_at = None;
         self.offer_wanted = None;
-        self.run(id, Step::AcceptOffer, Op::AcceptOffer { sdp, rollback: collision }, out);
+        let step = Step::AcceptOffer(sdp.clone());
+        self.run(id, step, Op::AcceptOffer { sdp, rollback: collision }, out);
         self.flush_candidates(id, out);
     }
 
     fn accept_answer(&mut self, id: &UserId, sdp: String, out: &mut Vec<Output>) {
-        if self.offered_at.is_none() {
-            return; // To an offer that was taken back.
+        if self.offered_at.is_none() || self.accepted.as_ref() == Some(&sdp) {
+            return; // To an offer that was taken back, or one answer twice.
         }
-        self.run(id, Step::AcceptAnswer, Op::AcceptAnswer { sdp }, out);
+        self.run(id, Step::AcceptAnswer(sdp.clone()), Op::AcceptAnswer { sdp }, out);
         self.flush_candidates(id, out);
     }
 

@@ -41,6 +41,8 @@ struct Engine {
     negotiated: u32,
     /// What the offer under way contains.
     offered: u32,
+    /// The number of the newest offer; its answer carries it, too.
+    number: u32,
 }
 
 impl Engine {
@@ -50,24 +52,22 @@ impl Engine {
                 assert_eq!(*rollback, self.signaling == Signaling::HaveLocalOffer, "offer");
                 self.signaling = Signaling::HaveLocalOffer;
                 self.offered = self.shows;
-                "offer".to_owned()
+                self.number += 1;
+                format!("offer {}", self.number)
             }
             Op::AcceptOffer { sdp, rollback } => {
                 assert_eq!(*rollback, self.signaling == Signaling::HaveLocalOffer, "accept offer");
                 self.signaling = Signaling::Stable;
-                if sdp != "offer" {
-                    return Err(());
-                }
+                let Some(number) = sdp.strip_prefix("offer ") else { return Err(()) };
                 self.described = true;
                 // An answer has room for one thing; the rest needs an own offer.
                 self.negotiated = self.negotiated.max(self.shows.min(1));
-                "answer".to_owned()
+                format!("answer {number}")
             }
             Op::AcceptAnswer { sdp } => {
                 assert_eq!(self.signaling, Signaling::HaveLocalOffer, "accept answer");
-                if sdp != "answer" {
-                    return Err(());
-                }
+                let Some(number) = sdp.strip_prefix("answer ") else { return Err(()) };
+                assert_eq!(number, self.number.to_string(), "the answer to another offer");
                 self.described = true;
                 self.signaling = Signaling::Stable;
                 self.negotiated = self.offered;
@@ -106,6 +106,8 @@ struct World {
     count: u64,
     /// Each pair's messages keep their order, as on a socket.
     last: BTreeMap<(UserId, UserId), Instant>,
+    /// No message takes longer, in milliseconds.
+    slowest: u64,
 }
 
 impl World {
@@ -117,6 +119,7 @@ impl World {
             happenings: BTreeMap::new(),
             count: 0,
             last: BTreeMap::new(),
+            slowest: 120,
         }
     }
 
@@ -150,7 +153,7 @@ impl World {
     }
 
     fn send(&mut self, from: &UserId, to: &UserId, input: Input) {
-        let delay = Duration::from_millis(1 + self.random.below(120));
+        let delay = Duration::from_millis(1 + self.random.below(self.slowest));
         let last = self.last.entry((from.clone(), to.clone())).or_insert(self.now);
         let at = (self.now + delay).max(*last);
         *last = at;
@@ -300,6 +303,37 @@ fn eight_people_with_changes_all_the_time_end_up_complete() {
 }
 
 #[test]
+fn answers_that_come_late_still_fit() {
+    for seed in 0..400 {
+        let mut world = World::new(seed);
+        world.slowest = 1_900;
+        world.join("a", None);
+        world.join("b", None);
+        world.run_for(Duration::from_secs(60));
+        world.assert_complete(seed);
+    }
+}
+
+#[test]
+fn an_offer_that_nobody_hears_is_repeated_word_for_word() {
+    let (mut mesh, mut out, mut now) = (Mesh::new(user("a")), Vec::new(), Instant::now());
+    mesh.handle(Input::Roster(vec![member("a"), member("b")]), now, &mut out);
+    let Some(Output::Run { generation, .. }) = out.last().cloned() else { panic!("{out:?}") };
+    let described = Described { sdp: "offer 1".to_owned(), incomplete: false };
+    let done = Input::Done { peer: user("b"), generation, result: Ok(described) };
+    mesh.handle(done, now, &mut out);
+    for pause in [2_500, 5_000, 10_000, 20_000, 20_000] {
+        out.clear();
+        let due = mesh.deadline().unwrap();
+        assert_eq!(due - now, Duration::from_millis(pause));
+        now = due;
+        mesh.handle(Input::Tick, now, &mut out);
+        let again = ClientMessage::Offer { sdp: "offer 1".to_owned(), to: user("b") };
+        assert_eq!(out, [Output::Send(again)]);
+    }
+}
+
+#[test]
 fn an_old_client_that_overhears_offers_is_reached() {
     for seed in 0..200 {
         for (ours, old) in [("a", "b"), ("b", "a")] {
@@ -419,11 +453,8 @@ fn a_path_that_fails_is_searched_anew_by_the_lower_id_and_given_up_in_the_end() 
                     let result = Ok(Described { sdp: "offer".into(), incomplete: false });
                     let peer = user("b");
                     mesh.handle(Input::Done { peer, generation, result }, now, &mut out);
-                    mesh.handle(
-                        Input::Answer { from: user("b"), sdp: "answer".into() },
-                        now,
-                        &mut out,
-                    );
+                    let sdp = format!("answer to restart {restarts}");
+                    mesh.handle(Input::Answer { from: user("b"), sdp }, now, &mut out);
                 }
                 Output::Run { op: Op::AcceptAnswer { .. }, .. } => {
                     let result = Ok(Described { sdp: String::new(), incomplete: false });
@@ -504,8 +535,8 @@ fn a_peers_new_connection_replaces_the_old_one() {
     client
         .engines
         .values_mut()
-        .for_each(|engine| *engine = Engine { shows: 2, ..Engine::default() });
-    let sdp = "offer".to_owned();
+        .for_each(|engine| *engine = Engine { shows: 2, number: 8, ..Engine::default() });
+    let sdp = "offer 9".to_owned();
     world.input(&user("b"), Input::Replaced { peer: user("a"), generation, sdp });
     let engines = &world.clients[&user("b")].engines;
     assert_eq!(engines.len(), 1);

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::rtp::Packet;
 use rtc::rtp::header::Header;
+use rtc::rtp_transceiver::PayloadType;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
 };
@@ -321,19 +322,37 @@ impl Stranger {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pictures_of_a_peer_that_has_h264_only_arrive() {
+    for payload_type in [108, 102] {
+        pictures_arrive_as_h264(payload_type, |answer| answer).await;
+    }
+}
+
+/// Chromium puts the constrained profile last, and names its tracks by `a=msid` alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_of_a_browser_that_has_h264_only_arrive() {
+    let as_chromium = |answer: String| {
+        let list = answer.lines().find(|line| line.starts_with("m=video")).unwrap();
+        let answer = answer.replace(list, "m=video 9 UDP/TLS/RTP/SAVPF 102 103 108 109");
+        let is_msid = |line: &&str| line.starts_with("a=ssrc:") && !line.contains(" cname:");
+        answer.lines().filter(|line| !is_msid(line)).map(|line| format!("{line}\r\n")).collect()
+    };
+    pictures_arrive_as_h264(102, as_chromium).await;
+}
+
+async fn pictures_arrive_as_h264(payload_type: PayloadType, changed: impl Fn(String) -> String) {
     let (mut a, _) = pair();
-    let h264 = connect::video_codecs().into_iter().find(|codec| codec.payload_type == 108);
+    let h264 = connect::video_codecs().into_iter().find(|codec| codec.payload_type == payload_type);
     let stranger = Stranger::new(h264.unwrap()).await;
     let offered = a.run(offer(false, false)).await.unwrap();
     let answer = stranger.answer(without_codec(&offered.sdp, "VP8")).await;
     assert!(!answer.contains("VP8"));
-    a.run(Op::AcceptAnswer { sdp: answer }).await.unwrap();
+    a.run(Op::AcceptAnswer { sdp: changed(answer) }).await.unwrap();
     let sending = tokio::spawn(async move {
         for number in 0_u16.. {
             let header = Header {
                 version: 2,
                 marker: true,
-                payload_type: 108,
+                payload_type,
                 sequence_number: number,
                 timestamp: u32::from(number) * 3_000,
                 ssrc: Stranger::SSRC,
