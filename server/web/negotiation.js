@@ -39,6 +39,10 @@ export class Negotiation {
   #notBefore = Infinity;
   #unansweredMs = UNANSWERED_MS;
   #misfits = 0;
+  /** The newest offer that we answered, and our answer: a copy gets the same. */
+  #replied = { offer: '', answer: '' };
+  /** The newest answer that fitted: its copies fit nothing else. */
+  #accepted = '';
   /** @type {RTCIceCandidateInit[]} */
   #candidates = [];
 
@@ -67,6 +71,7 @@ export class Negotiation {
   /** @param {string} sdp */
   async offered(sdp) {
     const pc = this.#pc;
+    if (sdp === this.#replied.offer) return this.#o.send('webrtc.answer', this.#replied.answer);
     if (pc.signalingState === 'have-local-offer') {
       if (!this.#o.polite) return; // ours stands; the other side takes its own back
       this.#alarms.stop('answer');
@@ -77,7 +82,7 @@ export class Negotiation {
     this.#alarms.stop('first');
     this.#o.senders.adopt(pc, receivingMids(sdp));
     await pc.setLocalDescription();
-    this.#sendDescription();
+    this.#replied = { offer: sdp, answer: this.#sendDescription() };
     this.#settled();
     this.#o.senders.add(pc); // what the offer had no place for; offered after the quiet time
   }
@@ -85,10 +90,14 @@ export class Negotiation {
   /** @param {string} sdp */
   async answered(sdp) {
     if (this.#pc.signalingState !== 'have-local-offer') return; // the second one to an offer
+    if (sdp === this.#accepted) return; // so late that the next offer is out already
     await this.#accept({ type: 'answer', sdp });
+    this.#accepted = sdp;
     this.#alarms.stop('answer');
+    const repeated = this.#unansweredMs !== UNANSWERED_MS;
     this.#unansweredMs = UNANSWERED_MS;
-    this.#settled();
+    // An old client answers each copy of an offer anew: let all those answers come first.
+    this.#settled(repeated ? UNANSWERED_MS : QUIET_AFTER_ANSWER_MS);
   }
 
   /** @param {string} json */
@@ -135,8 +144,8 @@ export class Negotiation {
     this.#alarms.set('answer', this.#unansweredMs, () => this.#unanswered());
   }
 
-  #settled() {
-    this.#notBefore = this.#o.timers.now() + QUIET_AFTER_ANSWER_MS;
+  #settled(quiet = QUIET_AFTER_ANSWER_MS) {
+    this.#notBefore = this.#o.timers.now() + quiet;
     this.#o.onSettled();
     this.#o.run(() => this.#offer());
   }
@@ -169,5 +178,6 @@ export class Negotiation {
   #sendDescription() {
     const { type, sdp } = /** @type {RTCSessionDescription} */ (this.#pc.localDescription);
     this.#o.send(type === 'offer' ? 'webrtc.offer' : 'webrtc.answer', sdp);
+    return sdp;
   }
 }

@@ -127,6 +127,19 @@ test('an offer that nobody answers is sent again as it is, ever more rarely', as
   assert.equal(world.get('a').stateOf('b'), 'connected');
 });
 
+test('a copy of an offer gets a copy of its answer, and changes nothing', async () => {
+  const world = await meeting('a', 'b');
+  const [a, b] = [world.get('a'), world.get('b')];
+  const sdp = a.sent.find(({ type }) => type === 'webrtc.offer')?.sdp ?? '';
+  const [steps, others] = [b.pc.log.length, a.pc.log.length];
+  b.mesh.handle({ type: 'webrtc.offer', room: '', from: 'a', sdp });
+  await world.calm();
+  const answers = b.sent.filter(({ type }) => type === 'webrtc.answer').map((sent) => sent.sdp);
+  assert.equal(answers.length, 2);
+  assert.equal(answers[0], answers[1]);
+  assert.deepEqual([b.pc.log.length, a.pc.log.length], [steps, others]);
+});
+
 test('what an offer had no place for is offered 500 ms after the answer, not sooner', async () => {
   const world = new World('b');
   const old = new FakeConnection();
@@ -185,7 +198,10 @@ test('signals of one peer are handled strictly one after another', async () => {
   const world = await meeting('a', 'b');
   const b = world.get('b');
   const offer = world.get('a').sent.find(({ type }) => type === 'webrtc.offer')?.sdp ?? '';
-  for (let i = 0; i < 3; i += 1) b.mesh.handle({ type: 'webrtc.offer', room: '', from: 'a', sdp: offer });
+  for (let i = 0; i < 3; i += 1) {
+    const sdp = offer.replace(/ \d+ IN/u, ` ${i + 50} IN`);
+    b.mesh.handle({ type: 'webrtc.offer', room: '', from: 'a', sdp });
+  }
   await world.calm();
   const descriptions = b.pc.log.filter((line) => line !== 'candidate');
   assert.deepEqual(descriptions, Array(4).fill(['remote offer', 'local answer']).flat());

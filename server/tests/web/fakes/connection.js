@@ -103,6 +103,8 @@ export class FakeChannel extends EventTarget {
 export class FakeConnection {
   signalingState = 'stable';
   connectionState = 'new';
+  /** Grows with each description (RFC 8829, 5.2.2). */
+  version = 1;
   /** @type {{ type: string, sdp: string } | null} */
   localDescription = null;
   /** @type {{ type: string, sdp: string } | null} */
@@ -282,7 +284,7 @@ export class FakeConnection {
   }
 
   #write() {
-    const lines = ['v=0', `o=- ${this.certificate.slice(3)} 2 IN IP4 127.0.0.1`, `a=fingerprint:sha-256 ${this.certificate}`];
+    const lines = ['v=0', `o=- ${this.certificate.slice(3)} ${(this.version += 1)} IN IP4 127.0.0.1`, `a=fingerprint:sha-256 ${this.certificate}`];
     for (const mid of this.#order) {
       const transceiver = this.transceivers.find((t) => t.mid === mid);
       if (!transceiver) {
