@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use server::config::environment::Environment;
-use server::config::setting::{Draft, SETTINGS, Setting, WrongSetting};
+use server::config::setting::{Draft, Setting, WrongSetting, settings};
 use server::{Config, default_state_dir};
 
 const ABOUT: &str = "\
@@ -47,7 +47,7 @@ pub fn command() -> Command {
         .about("The meeting server: rooms, relay and the web client in one program")
         .long_about(ABOUT)
         .after_help(without_flags())
-        .args(SETTINGS.iter().filter_map(argument))
+        .args(settings().filter_map(argument))
         .subcommand(doctor)
 }
 
@@ -68,7 +68,7 @@ fn argument(setting: &Setting) -> Option<Arg> {
 /// What can only be set in the environment.
 fn without_flags() -> String {
     let mut text = "Only in the environment or in .env:".to_owned();
-    for Setting { name, help, default, .. } in SETTINGS.iter().filter(|s| s.flag.is_none()) {
+    for Setting { name, help, default, .. } in settings().filter(|s| s.flag.is_none()) {
         text.push_str(&format!("\n  {name}\n      {help} [default: {default}]"));
     }
     text
@@ -94,7 +94,7 @@ pub fn config(flags: &ArgMatches, environment: &Environment) -> anyhow::Result<C
 }
 
 fn fill(draft: &mut Draft, flags: &ArgMatches) -> Result<(), WrongSetting> {
-    for setting in SETTINGS {
+    for setting in settings() {
         let Some(flag) = setting.flag else { continue };
         let Ok(Some(values)) = flags.try_get_many::<String>(setting.name) else { continue };
         let values: Vec<&str> = values.map(String::as_str).collect();

@@ -6,6 +6,7 @@ pub mod network;
 pub mod setting;
 
 mod table;
+mod turn_table;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -139,10 +139,14 @@ impl TurnServer {
         };
         let (udp, tcp) = match config.port {
             Some(port) => listen(port)?,
-            None => listen(TurnConfig::PORT).or_else(|_| listen(0))?,
+            None => listen(TurnConfig::PORT).or_else(|_| {
+                tracing::warn!("port {} is taken; TURN takes another one", TurnConfig::PORT);
+                listen(0)
+            })?,
         };
         let wrong = |source| TurnError::Listen { address: SocketAddr::new(ip, 0), source };
         let address = udp.local_addr().map_err(wrong)?;
+        tracing::info!("STUN and TURN on port {}", address.port());
         let announced = announced(&config, ip);
         let reach = config.reach.unwrap_or_else(|| Reach::of(announced[0]));
         let targets = Targets::new(reach, announced.iter().copied(), is_ours);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::Config;
-use super::setting::{Draft, OF_OTHERS, SETTINGS, WrongSetting};
+use super::setting::{Draft, OF_OTHERS, WrongSetting, settings};
 
 /// A `.env` file that can't be read. Its lines are not shown: they may hold secrets.
 #[derive(Debug, Error)]
@@ -93,7 +93,7 @@ impl Environment {
     /// # Errors
     /// [`WrongSetting`] for the first value that makes no sense.
     pub fn fill(&self, draft: &mut Draft) -> Result<(), WrongSetting> {
-        for setting in SETTINGS {
+        for setting in settings() {
             if let Some(value) = self.get(setting.name) {
                 draft.take(setting, setting.name, &value)?;
             }

@@ -1,5 +1,5 @@
 //! What a setting is: its names, what it takes, what would be right. All of them stand in one
-//! table, [`SETTINGS`], from which the command line, the environment, `docs/server.md` and
+//! table, [`settings`], from which the command line, the environment, `docs/server.md` and
 //! `.env.example` come, so that none of these can part from the others.
 
 use std::fmt::Write as _;
@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::turn_table::Relays;
 use super::{Acme, Config, Origins, Tls, Web};
-pub use crate::config::table::{OF_OTHERS, SETTINGS};
+pub use crate::config::table::{OF_OTHERS, settings};
 
 /// What a setting belongs to; a heading in the documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +166,7 @@ pub struct Draft {
     pub(super) development: bool,
     pub(super) web_root: Option<PathBuf>,
     pub(super) web_csp: Option<String>,
+    pub(super) relays: Relays,
 }
 
 impl Draft {
@@ -243,6 +245,7 @@ impl Draft {
             (None, Some(_)) => return together("--web-csp goes with --web-root only"),
             (None, None) => config.web,
         };
+        self.relays.finish(&mut config)?;
         Ok(config)
     }
 }
@@ -252,7 +255,7 @@ impl Draft {
 pub fn documentation() -> String {
     let mut text = String::new();
     for group in Group::ALL {
-        let settings: Vec<&Setting> = SETTINGS.iter().filter(|s| s.group == group).collect();
+        let settings: Vec<&Setting> = settings().filter(|s| s.group == group).collect();
         if settings.is_empty() {
             continue;
         }
@@ -281,7 +284,7 @@ pub fn example() -> String {
 "
     .to_owned();
     for group in Group::ALL {
-        let settings: Vec<&Setting> = SETTINGS.iter().filter(|s| s.group == group).collect();
+        let settings: Vec<&Setting> = settings().filter(|s| s.group == group).collect();
         if settings.is_empty() {
             continue;
         }

@@ -7,18 +7,12 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::setting::{Group, Mode, Setting};
+use super::turn_table::TURN;
 use super::{Origins, SignIn, duration};
 use crate::auth::Secret;
 
 /// Names that other software of such a deployment reads and that mean nothing to this server.
-pub const OF_OTHERS: [&str; 6] = [
-    "VITE_HTTP_API_URL",
-    "VITE_WS_API_URL",
-    "VITE_HAS_TURN_SERVER",
-    "VITE_TURN_SERVER_URL",
-    "VITE_TURN_SERVER_USERNAME",
-    "VITE_TURN_SERVER_CREDENTIAL",
-];
+pub const OF_OTHERS: [&str; 2] = ["VITE_HTTP_API_URL", "VITE_WS_API_URL"];
 
 const BOOLEAN: &str = "true or false";
 const FILE: &str = "a file's path";
@@ -32,7 +26,11 @@ const PREFIX_CHARS: usize = 32;
 
 /// Every setting, in the order in which they are read: what stands later wins over what stands
 /// earlier where both say the same thing.
-pub static SETTINGS: &[Setting] = &[
+pub fn settings() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().chain(TURN)
+}
+
+static SETTINGS: &[Setting] = &[
     Setting::new(
         Group::Listening,
         "SERVER_PORT",
@@ -359,12 +357,12 @@ pub static SETTINGS: &[Setting] = &[
 ];
 
 /// Lets a closure store a value and be an `Option`, too.
-fn put<T>(value: T, store: impl FnOnce(T)) -> Option<()> {
+pub(super) fn put<T>(value: T, store: impl FnOnce(T)) -> Option<()> {
     store(value);
     Some(())
 }
 
-fn boolean(text: &str) -> Option<bool> {
+pub(super) fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "t" | "1" | "yes" | "on" => Some(true),
         "false" | "f" | "0" | "no" | "off" => Some(false),
@@ -404,7 +402,7 @@ fn lifetime(text: &str) -> Option<Duration> {
     (lifetime.as_secs() > 0).then_some(lifetime)
 }
 
-fn positive(text: &str) -> Option<Duration> {
+pub(super) fn positive(text: &str) -> Option<Duration> {
     duration::parse(text).filter(|time| !time.is_zero())
 }
 
@@ -456,11 +454,11 @@ fn prefix(text: &str) -> Option<String> {
     fits.then(|| format!("{text}:"))
 }
 
-fn entries(text: &str) -> impl Iterator<Item = &str> + Clone {
+pub(super) fn entries(text: &str) -> impl Iterator<Item = &str> + Clone {
     text.split(',').map(str::trim).filter(|entry| !entry.is_empty())
 }
 
-fn list<T: FromStr>(text: &str) -> Option<Vec<T>> {
+pub(super) fn list<T: FromStr>(text: &str) -> Option<Vec<T>> {
     entries(text).map(|entry| entry.parse().ok()).collect()
 }
 
@@ -482,8 +480,8 @@ mod tests {
 
     #[test]
     fn names_and_flags_are_there_once() {
-        let mut names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
-        let mut flags: Vec<&str> = SETTINGS.iter().filter_map(|setting| setting.flag).collect();
+        let mut names: Vec<&str> = settings().map(|setting| setting.name).collect();
+        let mut flags: Vec<&str> = settings().filter_map(|setting| setting.flag).collect();
         for list in [&mut names, &mut flags] {
             let before = list.len();
             list.sort_unstable();
