@@ -107,7 +107,7 @@ export function installProbes() {
     };
   };
 
-  // Connections are kept only to ask them, after a failure, what they think of themselves.
+  // Connections are kept only to ask them what they think of themselves.
   /** @type {RTCPeerConnection[]} */
   const connections = [];
   /** @type {string[]} */
@@ -186,5 +186,5 @@ export function installProbes() {
     return [...lines, 'signalling:', ...history.slice(-60)].join('\n');
   };
 
-  Object.assign(window, { __probe: { counter, sound, crc16, numbers } });
+  Object.assign(window, { __probe: { counter, sound, crc16, numbers, connections } });
 }
