@@ -11,6 +11,7 @@ pub mod auth;
 pub mod backplane;
 pub mod client;
 pub mod config;
+pub mod doctor;
 pub mod door;
 pub mod ice;
 pub mod lan;

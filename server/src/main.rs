@@ -7,17 +7,25 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context as _;
+use axum::http::Uri;
 use clap::ArgMatches;
 use server::Server;
 use server::config::Log;
 use server::config::environment::Environment;
+use server::doctor::{self, Verdict};
 use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match start(args::command().get_matches()).await {
-        Ok(()) => ExitCode::SUCCESS,
+    let flags = args::command().get_matches();
+    let done = match flags.subcommand() {
+        Some((args::DOCTOR, flags)) => examine(flags).await,
+        _ => start(flags).await.map(|()| ExitCode::SUCCESS),
+    };
+    match done {
+        Ok(code) => code,
         Err(error) => {
             // If even standard error is closed, there is nobody left to tell.
             let _ = writeln!(io::stderr(), "private-meet-server: {error:#}");
@@ -41,6 +49,30 @@ async fn start(flags: ArgMatches) -> anyhow::Result<()> {
     reload_on_hangup(server.reload())?;
     server.run(shutdown).await;
     Ok(())
+}
+
+/// Says what is wrong with these settings here, or with the server at `--url`.
+async fn examine(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let config = args::config(flags, &Environment::load(Path::new(".env"))?)?;
+    raise_file_limit();
+    let url = flags.get_one::<String>("url");
+    let url = url.map(|url| url.parse::<Uri>()).transpose();
+    let url = url.context("--url must be an address like https://meet.example")?;
+    let findings = if flags.get_flag("health") {
+        vec![doctor::health(&config).await]
+    } else {
+        doctor::examine(&config, url.as_ref()).await
+    };
+    let mut stdout = io::stdout().lock();
+    for finding in &findings {
+        if flags.get_flag("json") {
+            writeln!(stdout, "{}", serde_json::to_string(finding)?)?;
+        } else {
+            writeln!(stdout, "{finding}")?;
+        }
+    }
+    let is_wrong = findings.iter().any(|finding| finding.verdict == Verdict::Wrong);
+    Ok(if is_wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn log_to_stderr(log: &Log) {

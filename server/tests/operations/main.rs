@@ -8,6 +8,8 @@ mod authority;
 #[cfg(test)]
 mod certificates;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod doors;
 #[cfg(test)]
 mod program;
