@@ -1,7 +1,7 @@
 //! `private-meet-server doctor`: what it says when all is well, and when something is wrong.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -37,17 +37,23 @@ fn is_wrong(findings: &[Value], check: &str, word: &str) {
 #[tokio::test]
 async fn a_running_server_is_well_from_inside_and_from_outside() {
     let folder = tempfile::tempdir().unwrap();
+    // A port that is free for both, a moment ago at least.
+    let turn = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let mut command = Program::command(folder.path());
+    command.args(["--turn-port", &turn]);
     let program = Program::start(&mut command, folder.path(), 2);
     let (listen, url) = (program.address.to_string(), format!("https://{}", program.address));
-    let args = ["--listen", &listen, "--url", &url];
+    let args = ["--listen", &listen, "--turn-port", &turn, "--url", &url];
     let (well, findings) = doctor(folder.path(), &args);
-    let _ = well;
+    assert!(well, "{findings:#?}");
     for check in [
         "clock",
         "state folder",
         "certificate",
         "port",
+        "STUN by UDP",
+        "TURN by UDP",
+        "TURN by TCP",
         "address",
         "certificate there",
         "clocks",
