@@ -20,6 +20,17 @@ fn doctor(folder: &Path, args: &[&str]) -> (bool, Vec<Value>) {
     (output.status.success(), findings.collect())
 }
 
+/// A port that is free for UDP and TCP, a moment ago at least.
+fn free_port() -> u16 {
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = udp.local_addr().unwrap();
+        if TcpListener::bind(address).is_ok() {
+            return address.port();
+        }
+    }
+}
+
 /// What it says about one thing.
 fn about<'a>(findings: &'a [Value], check: &str) -> &'a Value {
     let found = findings.iter().find(|finding| finding["check"] == check);
@@ -37,8 +48,7 @@ fn is_wrong(findings: &[Value], check: &str, word: &str) {
 #[tokio::test]
 async fn a_running_server_is_well_from_inside_and_from_outside() {
     let folder = tempfile::tempdir().unwrap();
-    // A port that is free for both, a moment ago at least.
-    let turn = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let turn = free_port().to_string();
     let mut command = Program::command(folder.path());
     command.args(["--turn-port", &turn]);
     let program = Program::start(&mut command, folder.path(), 2);
