@@ -7,9 +7,15 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+mod client;
 mod codec;
+mod contender;
 mod cpu;
-mod relay;
+mod fan_out;
+mod floor;
+mod frames;
+mod load;
+mod report;
 
 /// Load generators and call measurements.
 #[derive(Debug, Parser)]
@@ -21,11 +27,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Measure {
-    /// Chat fan-out through a real server process: messages delivered per server-CPU-second, and
-    /// latency at an open-loop pace.
-    Relay(relay::Load),
+    /// Chat fan-out: messages delivered per server-CPU-second and their latency, beside the
+    /// stand-in and the kernel's floor.
+    FanOut(fan_out::FanOut),
     /// What one synthetic camera, one encoder and one decoder cost, by thread.
     Codec(codec::Picture),
+    /// The kernel's floor as a server; the measurements start it themselves.
+    #[command(hide = true)]
+    Floor,
 }
 
 /// The program `name` of the same build as this one.
@@ -37,9 +46,10 @@ fn sibling(name: &str) -> anyhow::Result<PathBuf> {
 }
 
 fn main() -> anyhow::Result<()> {
-    let out = std::io::stdout().lock();
+    let out = std::io::stdout();
     match Arguments::parse().measure {
-        Measure::Relay(load) => relay::run(&load, out),
+        Measure::FanOut(load) => fan_out::run(&load, out),
         Measure::Codec(picture) => codec::run(&picture, out),
+        Measure::Floor => floor::run(out),
     }
 }
