@@ -162,7 +162,8 @@ impl Drop for Contender {
 
 /// The load of thousands comes from one computer and signs in at once: no limit that counts by
 /// address may be in the way. What counts by connection stays as it is.
-const UNLIMITED: [(&str, &str); 1] = [("HTTP_RATE_LIMIT", "false")];
+const UNLIMITED: [(&str, &str); 2] =
+    [("HTTP_RATE_LIMIT", "false"), ("MAX_CONNECTIONS_PER_ADDRESS", "0")];
 
 /// Where Debian puts the sources of Go libraries.
 const GO_PATH: &str = "/usr/share/gocode";

@@ -12,10 +12,13 @@ mod codec;
 mod contender;
 mod cpu;
 mod fan_out;
+mod flood;
 mod floor;
 mod frames;
 mod load;
+mod memory;
 mod report;
+mod storm;
 
 /// Load generators and call measurements.
 #[derive(Debug, Parser)]
@@ -30,6 +33,14 @@ enum Measure {
     /// Chat fan-out: messages delivered per server-CPU-second and their latency, beside the
     /// stand-in and the kernel's floor.
     FanOut(fan_out::FanOut),
+    /// Latency while thousands of connections are lost and come back.
+    Storm(storm::Storm),
+    /// Memory per idle joined connection, of the process and of the kernel.
+    Memory(memory::Memory),
+    /// What a crowd of bad clients costs the good ones.
+    Flood(flood::Flood),
+    /// The crowd alone, against any server of your own.
+    BadClients(flood::BadClients),
     /// What one synthetic camera, one encoder and one decoder cost, by thread.
     Codec(codec::Picture),
     /// The kernel's floor as a server; the measurements start it themselves.
@@ -49,6 +60,10 @@ fn main() -> anyhow::Result<()> {
     let out = std::io::stdout();
     match Arguments::parse().measure {
         Measure::FanOut(load) => fan_out::run(&load, out),
+        Measure::Storm(storm) => storm::run(&storm, out),
+        Measure::Memory(memory) => memory::run(&memory, out),
+        Measure::Flood(flood) => flood::run(&flood, out),
+        Measure::BadClients(bad) => flood::attack(&bad),
         Measure::Codec(picture) => codec::run(&picture, out),
         Measure::Floor => floor::run(out),
     }

@@ -90,6 +90,17 @@ impl Report {
         Spread::of(pairs.collect())
     }
 
+    /// The ratio of one contender's figure in two scenarios, round by round.
+    #[must_use]
+    pub fn across(&self, figure: &str, contender: &str, of: &str, to: &str) -> Option<Spread> {
+        let others = self.values(to, contender, figure);
+        let pairs = self.values(of, contender, figure).into_iter().filter_map(|(round, value)| {
+            let (_, other) = others.iter().find(|(other, _)| *other == round)?;
+            (*other > 0.0).then(|| value / other)
+        });
+        Spread::of(pairs.collect())
+    }
+
     /// Every figure as a line of a table: the contenders' medians, then the ratios of ours to
     /// the others, each as median (min … max).
     #[must_use]
