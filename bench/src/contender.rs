@@ -17,8 +17,10 @@ use crate::{cpu, sibling};
 pub enum Kind {
     /// The server of this project.
     Ours,
-    /// The stand-in: Go, gorilla/websocket, one goroutine pair a client.
+    /// The stand-in: Go, gorilla/websocket, one goroutine pair a client, JSON encoded for each.
     StandIn,
+    /// The same, but a message is encoded once for all its recipients.
+    StandInOnce,
     /// The kernel alone: one `send` a recipient.
     Floor,
 }
@@ -30,6 +32,7 @@ impl Kind {
         match self {
             Self::Ours => "ours",
             Self::StandIn => "S",
+            Self::StandInOnce => "S once",
             Self::Floor => "floor",
         }
     }
@@ -44,33 +47,39 @@ pub struct Placement {
     /// The core of the load.
     #[arg(long, default_value_t = 1)]
     pub load_core: usize,
-    /// The scheduling priority of both, so that other programs disturb less (negative needs
-    /// root).
-    #[arg(long, default_value_t = -15, allow_negative_numbers = true)]
-    pub nice: i32,
+    /// The real-time priority of both, so that other programs of a busy machine do not stand
+    /// between a message and its measurement (needs root); 0 is none.
+    #[arg(long, default_value_t = 10)]
+    pub priority: u8,
     /// Measure this server program instead of the one beside this program.
     #[arg(long)]
     pub server: Option<PathBuf>,
 }
 
 impl Placement {
-    /// Puts this process where the load belongs. To be called before any thread starts.
+    /// Puts this process where the load belongs. To be called before any thread starts: threads
+    /// and servers inherit it.
     ///
     /// # Errors
-    /// When `taskset` or `renice` is missing or refused.
+    /// When `taskset` or `chrt` is missing or refused.
     pub fn settle(&self) -> anyhow::Result<()> {
         let own = std::process::id().to_string();
-        let core = self.load_core.to_string();
-        for (program, arguments) in [
-            ("taskset", &["-cp", &core, &own][..]),
-            ("renice", &["-n", &self.nice.to_string(), "-p", &own][..]),
-        ] {
-            let done = Command::new(program).args(arguments).output();
-            let done = done.with_context(|| format!("cannot run {program} (util-linux)"))?;
-            ensure!(done.status.success(), "{program} was refused");
+        let (core, priority) = (self.load_core.to_string(), self.priority.to_string());
+        run("taskset", &["-cp", &core, &own])?;
+        if self.priority > 0 {
+            run("chrt", &["--rr", "-p", &priority, &own])?;
         }
-        Ok(())
+        // Sleeps as exact as the timer is (proc(5)); by default they may be 50 µs longer.
+        fs::write("/proc/self/timerslack_ns", "1").context("cannot make timers exact")
     }
+}
+
+fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    let done = Command::new(program).args(arguments).output();
+    let done = done.with_context(|| format!("cannot run {program} (util-linux)"))?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "{program} was refused: {said}");
+    Ok(())
 }
 
 /// A server of our own; it ends with this value.
@@ -89,13 +98,7 @@ impl Contender {
     pub fn start(kind: Kind, placement: &Placement) -> anyhow::Result<Self> {
         let state = tempfile::tempdir()?;
         let mut command = Command::new("taskset");
-        command.args([
-            "-c",
-            &placement.server_core.to_string(),
-            "nice",
-            "-n",
-            &placement.nice.to_string(),
-        ]);
+        command.args(["-c", &placement.server_core.to_string()]);
         match kind {
             Kind::Ours => {
                 let program = match &placement.server {
@@ -105,8 +108,9 @@ impl Contender {
                 command.arg(program).args(["--tls", "off", "--listen", "127.0.0.1:0"]);
                 command.arg("--state-dir").arg(state.path()).envs(UNLIMITED);
             }
-            Kind::StandIn => {
+            Kind::StandIn | Kind::StandInOnce => {
                 command.arg(build_stand_in()?).args(["--listen", "127.0.0.1:0"]);
+                command.args((kind == Kind::StandInOnce).then_some("--encode-once"));
             }
             Kind::Floor => {
                 command.arg(std::env::current_exe()?).arg("floor");

@@ -121,8 +121,8 @@ struct Crowd(Child);
 
 impl Crowd {
     fn gather(door: Door, bad: usize) -> anyhow::Result<Self> {
-        let child = Command::new("nice")
-            .args(["-n", "30"])
+        let child = Command::new("chrt")
+            .args(["--other", "0", "nice", "-n", "10"])
             .arg(std::env::current_exe()?)
             .args(["bad-clients", "--to", &door.to.to_string(), "--count", &bad.to_string()])
             .args(door.signs_in.then_some("--sign-in"))

@@ -76,9 +76,13 @@ pub fn run(storm: &Storm, mut out: impl Write) -> anyhow::Result<()> {
             let (go, gone) = oneshot::channel();
             let (lost, members) = (storm.lost, storm.members);
             let spread = Duration::from_millis(storm.spread_ms);
-            let weather = thread::Builder::new()
-                .name("bench-storm".to_owned())
-                .spawn(move || brew(door, lost, members, spread, gone, || drop(ready.send(()))))?;
+            let weather =
+                thread::Builder::new().name("bench-storm".to_owned()).spawn(move || {
+                    brew(door, lost, members, spread, gone, || {
+                        // Whoever waits for it ends when this thread does.
+                        let _ = ready.send(());
+                    })
+                })?;
             is_ready.recv().context("the storm did not gather")?;
             let shape = Shape {
                 rooms: storm.rooms,
@@ -88,7 +92,10 @@ pub fn run(storm: &Storm, mut out: impl Write) -> anyhow::Result<()> {
                 bytes: 300,
                 duration: spread + AFTERMATH,
             };
-            let outcome = load::run(door, &server, shape, async { drop(go.send(())) })?;
+            let outcome = load::run(door, &server, shape, async {
+                // The storm is over early only when it failed, and then it says why itself.
+                let _ = go.send(());
+            })?;
             let back = weather.join().ok().context("the storm panicked")??;
             note(&mut report, &scenario, round, kind, &outcome);
             for (figure, quantile) in [("back p50 ms", 0.5), ("back p99 ms", 0.99)] {

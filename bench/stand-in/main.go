@@ -1,6 +1,7 @@
 // The stand-in: a straightforward server of the same protocol, as one would write it in an
 // afternoon. One goroutine pair a client, a lock and a map for the rooms, encoding/json, and
-// gorilla/websocket with its defaults. It signs nobody in and limits nothing.
+// gorilla/websocket with its defaults: what a client gets is encoded when it is written to it. With
+// -encode-once it is encoded once for all. It signs nobody in and limits nothing.
 package main
 
 import (
@@ -24,6 +25,12 @@ type envelope struct {
 	From string          `json:"from,omitempty"`
 }
 
+// What waits for a client: a value, or its text.
+type message struct {
+	value interface{}
+	text  []byte
+}
+
 type member struct {
 	ID   string `json:"userID"`
 	Name string `json:"username"`
@@ -32,7 +39,7 @@ type member struct {
 type client struct {
 	member
 	socket *websocket.Conn
-	send   chan []byte
+	send   chan message
 	gone   chan struct{}
 	rooms  map[string]bool
 }
@@ -41,42 +48,43 @@ var (
 	lock     sync.RWMutex
 	rooms    = map[string]map[*client]bool{}
 	next     int64
+	once     = flag.Bool("encode-once", false, "encode a message once for all its recipients")
 	upgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 )
 
 // Frames that wait for one client; more of them close it.
 const waiting = 256
 
-func encode(kind, room, from string, data interface{}) []byte {
-	raw, err := json.Marshal(data)
+func made(kind, room, from string, data interface{}) message {
+	value := map[string]interface{}{"type": kind, "room": room, "data": data, "from": from}
+	if !*once {
+		return message{value: value}
+	}
+	text, err := json.Marshal(value)
 	if err != nil {
 		log.Fatal(err)
 	}
-	text, err := json.Marshal(envelope{kind, room, raw, from})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return text
+	return message{text: text}
 }
 
-func (c *client) push(text []byte) {
+func (c *client) push(m message) {
 	select {
-	case c.send <- text:
+	case c.send <- m:
 	default:
 		c.socket.Close()
 	}
 }
 
-func broadcast(room string, text []byte) {
+func broadcast(room string, m message) {
 	lock.RLock()
 	defer lock.RUnlock()
 	for other := range rooms[room] {
-		other.push(text)
+		other.push(m)
 	}
 }
 
 func (c *client) join(room string) {
-	joined := encode("room.joined", room, "system", map[string]interface{}{"user": c.member})
+	joined := made("room.joined", room, "system", map[string]interface{}{"user": c.member})
 	lock.Lock()
 	defer lock.Unlock()
 	if rooms[room] == nil {
@@ -91,7 +99,7 @@ func (c *client) join(room string) {
 	for other := range rooms[room] {
 		users = append(users, other.member)
 	}
-	c.push(encode("room.users", room, "system", map[string]interface{}{"users": users}))
+	c.push(made("room.users", room, "system", map[string]interface{}{"users": users}))
 }
 
 func (c *client) leave(room string) {
@@ -102,7 +110,7 @@ func (c *client) leave(room string) {
 		delete(rooms, room)
 	}
 	lock.Unlock()
-	broadcast(room, encode("room.left", room, "system", map[string]string{"userID": c.ID}))
+	broadcast(room, made("room.left", room, "system", map[string]string{"userID": c.ID}))
 }
 
 func (c *client) read() {
@@ -125,7 +133,7 @@ func (c *client) read() {
 		}
 		switch in.Type {
 		case "session.hello":
-			c.push(encode("session.welcome", "", "system", map[string]interface{}{"v": 2, "userID": c.ID}))
+			c.push(made("session.welcome", "", "system", map[string]interface{}{"v": 2, "userID": c.ID}))
 		case "chat.join":
 			c.join(in.Room)
 		case "chat.leave":
@@ -137,7 +145,7 @@ func (c *client) read() {
 			if !c.rooms[in.Room] || json.Unmarshal(in.Data, &chat) != nil || chat.Message == "" {
 				continue
 			}
-			broadcast(in.Room, encode("chat.message", in.Room, c.ID, in.Data))
+			broadcast(in.Room, made("chat.message", in.Room, c.ID, in.Data))
 		}
 	}
 }
@@ -148,8 +156,12 @@ func (c *client) write() {
 	for {
 		var err error
 		select {
-		case text := <-c.send:
-			err = c.socket.WriteMessage(websocket.TextMessage, text)
+		case m := <-c.send:
+			if m.text != nil {
+				err = c.socket.WriteMessage(websocket.TextMessage, m.text)
+			} else {
+				err = c.socket.WriteJSON(m.value)
+			}
 		case <-pings.C:
 			err = c.socket.WriteMessage(websocket.PingMessage, nil)
 		case <-c.gone:
@@ -171,7 +183,7 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	c := &client{
 		member: member{id, "bench"},
 		socket: socket,
-		send:   make(chan []byte, waiting),
+		send:   make(chan message, waiting),
 		gone:   make(chan struct{}),
 		rooms:  map[string]bool{},
 	}
