@@ -74,6 +74,17 @@ impl Placement {
     }
 }
 
+/// Takes the calling thread's real-time priority away again: what it does may take long and must
+/// not hold up those who measure.
+///
+/// # Errors
+/// When `chrt` is missing or refused.
+pub fn yield_priority() -> anyhow::Result<()> {
+    let own = fs::read_link("/proc/thread-self").context("no /proc")?;
+    let own = own.file_name().and_then(|id| id.to_str()).context("an unknown form of /proc")?;
+    run("chrt", &["--other", "-p", "0", own])
+}
+
 fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
     let done = Command::new(program).args(arguments).output();
     let done = done.with_context(|| format!("cannot run {program} (util-linux)"))?;

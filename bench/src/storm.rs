@@ -15,7 +15,7 @@ use hdrhistogram::Histogram;
 use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_local};
 
-use crate::contender::{Contender, Kind, Placement};
+use crate::contender::{Contender, Kind, Placement, yield_priority};
 use crate::fan_out::note;
 use crate::load::{self, Door, Seen, Shape, histogram, room_of};
 use crate::report::Report;
@@ -121,6 +121,7 @@ fn brew(
     gone: oneshot::Receiver<()>,
     ready: impl FnOnce(),
 ) -> anyhow::Result<Histogram<u64>> {
+    yield_priority()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let seen = Rc::new(Seen::since(Instant::now()));
