@@ -230,7 +230,7 @@ impl Vice {
             }
             Self::Babble => {
                 let client = Client::connect(to, from, token).await?;
-                let junk: Vec<u8> = (0..4_096_u32).map(|n| (n * n >> 3) as u8).collect();
+                let junk: Vec<u8> = (0..4_096_u32).map(|n| ((n * n) >> 3) as u8).collect();
                 loop {
                     client.send(&junk).await?;
                 }

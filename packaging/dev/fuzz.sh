@@ -17,8 +17,9 @@ fuzz_targets() {
 fuzz_build() {
   say "Building the fuzz targets"
   FUZZ_HOST=$(rustc -vV | sed -n 's/^host: //p')
+  # Not --locked: the server may have new dependencies, which cargo adds to the lock of fuzz/.
   # A --target keeps the flags away from build scripts and macros, which have nobody to steer them.
-  RUSTFLAGS=$FUZZ_FLAGS cargo build --release --locked --manifest-path fuzz/Cargo.toml \
+  RUSTFLAGS=$FUZZ_FLAGS cargo build --release --manifest-path fuzz/Cargo.toml \
     --target "$FUZZ_HOST" --target-dir "$CARGO_TARGET_DIR/fuzz"
 }
 
