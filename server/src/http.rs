@@ -227,7 +227,7 @@ fn cors(origins: &Origins) -> Option<CorsLayer> {
 impl State {
     /// Who asks: the other end of the connection, or, where that is a proxy we trust, the last
     /// address in its list that is none.
-    fn client_address(&self, peer: Option<Peer>, headers: &HeaderMap) -> IpAddr {
+    pub(crate) fn client_address(&self, peer: Option<Peer>, headers: &HeaderMap) -> IpAddr {
         let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0);
         if !self.is_trusted_proxy(peer) {
             return peer;

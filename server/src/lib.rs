@@ -10,27 +10,31 @@
 pub mod auth;
 pub mod backplane;
 pub mod client;
+pub mod codec;
 pub mod config;
 pub mod doctor;
 pub mod door;
+pub mod frame;
 pub mod ice;
 pub mod lan;
 pub mod limits;
+pub mod line;
 pub mod metrics;
 pub mod name;
 pub mod origin;
 pub mod outbox;
 pub mod relay;
 pub mod rooms;
-pub mod socket;
+pub mod session;
 pub mod tls;
 pub mod turn;
+pub mod upgrade;
+pub mod wheel;
 
 mod http;
 mod kept;
 mod listen;
 mod state;
-mod upgrade;
 mod web;
 
 use std::fmt;
@@ -188,6 +192,8 @@ impl Server {
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let _stop_when_dropped = self.state.tasks.stopping.clone().drop_guard();
         self.spawn_helpers();
+        let relay = self.state.relay.clone().run(self.state.tasks.stopping.clone());
+        self.state.tasks.spawn(relay);
         let router = router(self.state.clone());
         let accepting = listen::accept(self.listener, self.acceptor, router, self.state.clone());
         tracing::info!("the server accepts connections");

@@ -1,11 +1,15 @@
 //! Token buckets: how often a connection may speak and how often an address may ask.
 
+mod shared;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use wire::limits::{SOCKET_BURST, SOCKET_RATE_PER_SECOND};
+use wire::limits::{PEER_AUTH_BURST, PEER_AUTH_PER_SECOND, SOCKET_BURST, SOCKET_RATE_PER_SECOND};
+
+pub use shared::{Shared, SharedBuckets};
 
 /// How fast a bucket fills and how much it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +23,13 @@ pub struct Rate {
 impl Rate {
     /// WebSocket messages of one connection.
     pub const SOCKET: Self = Self { per_second: SOCKET_RATE_PER_SECOND, burst: SOCKET_BURST };
+    /// WebSocket messages of one user over all connections: as many as two of them may send.
+    pub const USER: Self = Self { per_second: 2 * SOCKET_RATE_PER_SECOND, burst: 2 * SOCKET_BURST };
+    /// WebSocket messages of one address: an office may sit behind it, or a flood.
+    pub const ADDRESS: Self =
+        Self { per_second: 25 * SOCKET_RATE_PER_SECOND, burst: 50 * SOCKET_BURST };
+    /// `peer.auth` messages of one connection, which count among its messages, too.
+    pub const PEER_AUTH: Self = Self { per_second: PEER_AUTH_PER_SECOND, burst: PEER_AUTH_BURST };
     /// `GET` and `HEAD` requests of one address.
     pub const GET: Self = Self { per_second: 5, burst: 10 };
     /// `POST` requests of one address.

@@ -1,63 +1,135 @@
 //! Who is in which room, and who gets what. Sans-IO: it knows no socket and no clock; it calls
-//! `deliver` for each recipient, in the order in which the recipients must see the frames.
+//! [`Outlet::deliver`] for each recipient, in the order in which the recipients must see the
+//! frames, and [`Outlet::publish`] for what other servers must hear.
+//!
+//! A *seat* is a place in a room: of a connection of version 1, or of a session of version 2, which
+//! may outlive its connection. Presence is of users, who may have several seats, on several
+//! servers.
+
+mod encode;
+mod remote;
+mod speech;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use serde::Serialize;
-use wire::{MessageType, Outgoing, RoomId, UserId};
+use uuid::Uuid;
+use wire::{LeftReason, MessageType, UserId};
 
 use crate::auth::User;
-use crate::outbox::Frame;
+use crate::frame::Frame;
 
-/// One connection; a user may have several.
+use remote::Remote;
+use speech::Senders;
+
+/// One place in rooms; a user may have several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SocketId(pub u64);
+pub struct SeatId(pub u64);
 
-/// A connection's place in a room. `H` is how frames reach it.
+/// Another server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+/// Which protocol a seat understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// Snapshots only.
+    V1,
+    /// Deltas, numbers, acknowledgements.
+    V2,
+}
+
+/// A place in a room. `H` is how frames reach it.
 #[derive(Debug, Clone)]
 pub struct Seat<H> {
-    /// The connection.
-    pub socket: SocketId,
+    /// Which one.
+    pub id: SeatId,
     /// Whose it is.
     pub user: Arc<User>,
-    /// Passed back to `deliver`.
+    /// What it understands.
+    pub version: Version,
+    /// Passed back to [`Outlet::deliver`].
     pub handle: H,
 }
 
-/// What a connection does in a room.
-#[derive(Debug)]
-pub enum Action<H> {
-    /// Takes a seat; nothing new if it has one. Everybody gets a snapshot.
-    Join(Seat<H>),
-    /// Gives up its seat, if it has one. Those who stay get a snapshot.
-    Leave(SocketId),
-    /// Says something to every member, itself included.
-    Relay {
-        /// The speaker.
-        from: SocketId,
-        /// What everybody gets.
-        frame: Frame,
-    },
-    /// Says something to the connections of one user.
-    Signal {
-        /// The speaker.
-        from: SocketId,
-        /// The only user who gets it.
-        to: UserId,
-        /// What that user gets.
-        frame: Frame,
-    },
+/// One message on its way to members, apart from any connection: what travels between servers.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'a> {
+    /// Chat, typing, signals, or what is between two members.
+    pub kind: MessageType,
+    /// Who says it.
+    pub from: &'a UserId,
+    /// The only user who gets it; `None` for all.
+    pub to: Option<&'a UserId>,
+    /// The payload, byte for byte as it was sent.
+    pub data: &'a str,
+    /// The sender's id of a chat message that is to be acknowledged.
+    pub id: Option<Uuid>,
+    /// The number of a chat message among its sender's in the room; set by the sender's server.
+    pub seq: Option<u64>,
 }
 
-/// The speaker is not in the room, and nobody got anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotAMember;
+/// What other servers must hear of a room.
+#[derive(Debug, Clone, Copy)]
+pub enum News<'a> {
+    /// A user took the first seat here.
+    Joined(&'a Arc<User>),
+    /// A user gave up the last seat here.
+    Left {
+        /// Who.
+        user: &'a Arc<User>,
+        /// Why.
+        reason: LeftReason,
+    },
+    /// Somebody here said something, to all or to one. It comes before the local delivery.
+    Said(&'a Said<'a>),
+}
 
-/// Rooms with their members. A room exists while somebody is in it.
+/// What became of news for other servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// There is nobody to wait for: what was said is acknowledged now.
+    Now,
+    /// It is on its way; [`Rooms::acknowledge`] comes later.
+    Later,
+    /// There is no room for it. Only for [`News::Said`], which nobody gets then.
+    Busy,
+}
+
+/// Where frames and news go.
+pub trait Outlet<H> {
+    /// `frame` goes to a seat here.
+    fn deliver(&mut self, to: &H, frame: &Frame);
+
+    /// `news` go to the other servers.
+    fn publish(&mut self, room: &Arc<str>, news: News<'_>) -> Published {
+        let _ = (room, news);
+        Published::Now
+    }
+}
+
+/// Why nobody got what was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unheard {
+    /// The speaker is not in the room.
+    NotAMember,
+    /// The way to the other servers is full.
+    Busy,
+}
+
+/// What became of something said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Everybody whom it concerns has it in the outbox.
+    Delivered,
+    /// It was delivered before.
+    Again,
+}
+
+/// Rooms with their members. A room exists while somebody here has a seat in it.
 #[derive(Debug)]
 pub struct Rooms<H> {
-    rooms: HashMap<Arc<str>, Vec<Seat<H>>>,
+    rooms: HashMap<Arc<str>, Room<H>>,
 }
 
 impl<H> Default for Rooms<H> {
@@ -66,279 +138,303 @@ impl<H> Default for Rooms<H> {
     }
 }
 
+/// One room.
+#[derive(Debug)]
+struct Room<H> {
+    /// In the order of joining.
+    seats: Vec<Taken<H>>,
+    remote: Remote,
+    senders: Senders,
+}
+
+/// A seat that is taken.
+#[derive(Debug)]
+struct Taken<H> {
+    seat: Seat<H>,
+    /// Whether the others see it: one whose connection is lost for a while is not shown.
+    shown: bool,
+}
+
 impl<H> Rooms<H> {
-    /// Does one thing completely. Because a snapshot is delivered in the same step as the join
-    /// that caused it, nobody ever gets a signal from a member whom no snapshot has listed.
+    /// Takes a seat and tells everybody. Because presence is told in the same step, nobody ever
+    /// gets a signal from a member of whom they have not heard. Returns the room's name to keep.
+    pub fn join(&mut self, room: &str, seat: Seat<H>, out: &mut impl Outlet<H>) -> Arc<str> {
+        let name = match self.rooms.get_key_value(room) {
+            Some((name, _)) => name.clone(),
+            None => Arc::from(room),
+        };
+        let room = self.rooms.entry(name.clone()).or_default();
+        if let Some(index) = room.seats.iter().position(|taken| taken.seat.id == seat.id) {
+            room.tell_again(&name, index, out);
+            return name;
+        }
+        let was_present = room.is_present(&seat.user.id);
+        let was_here = room.is_here(&seat.user.id);
+        let user = seat.user.clone();
+        room.seats.push(Taken { seat, shown: true });
+        if !was_here {
+            out.publish(&name, News::Joined(&user));
+        }
+        room.tell_joined(&name, &user, was_present, out);
+        let last = &room.seats[room.seats.len() - 1];
+        if last.seat.version == Version::V2 {
+            out.deliver(&last.seat.handle, &room.snapshot(&name));
+        }
+        name
+    }
+
+    /// Gives up a seat, if it is taken, and tells those who stay.
+    pub fn leave(
+        &mut self,
+        room: &str,
+        seat: SeatId,
+        reason: LeftReason,
+        out: &mut impl Outlet<H>,
+    ) {
+        let Some((name, _)) = self.rooms.get_key_value(room) else { return };
+        let name = name.clone();
+        let Some(room) = self.rooms.get_mut(&name) else { return };
+        let Some(index) = room.seats.iter().position(|taken| taken.seat.id == seat) else { return };
+        let taken = room.seats.remove(index);
+        if taken.shown {
+            room.tell_left(&name, &taken.seat.user, reason, out);
+        }
+        if room.seats.is_empty() {
+            self.rooms.remove(&name);
+        } else if room.seats.len() * 4 < room.seats.capacity() {
+            room.seats.shrink_to_fit();
+        }
+    }
+
+    /// The connection behind a seat is lost for a while: the others are told that its user left,
+    /// and it still gets what is said.
+    pub fn hide(&mut self, room: &str, seat: SeatId, out: &mut impl Outlet<H>) {
+        if let Some((name, room, index)) = self.find(room, seat)
+            && std::mem::replace(&mut room.seats[index].shown, false)
+        {
+            let user = room.seats[index].seat.user.clone();
+            room.tell_left(&name, &user, LeftReason::Lost, out);
+        }
+    }
+
+    /// It is back.
+    pub fn show(&mut self, room: &str, seat: SeatId, out: &mut impl Outlet<H>) {
+        let Some((name, room, index)) = self.find(room, seat) else { return };
+        let user = room.seats[index].seat.user.clone();
+        let (was_present, was_here) = (room.is_present(&user.id), room.is_here(&user.id));
+        if !std::mem::replace(&mut room.seats[index].shown, true) {
+            if !was_here {
+                out.publish(&name, News::Joined(&user));
+            }
+            room.tell_joined(&name, &user, was_present, out);
+        }
+    }
+
+    /// Says something to everybody whom it concerns.
     ///
     /// # Errors
-    /// [`NotAMember`] when someone speaks in a room without being in it.
-    pub fn handle(
+    /// [`Unheard`]; nobody got anything then.
+    pub fn say(
         &mut self,
-        room: &RoomId,
-        action: Action<H>,
-        mut deliver: impl FnMut(&H, &Frame),
-    ) -> Result<(), NotAMember> {
-        match action {
-            Action::Join(seat) => {
-                let key = match self.rooms.get_key_value(room.as_str()) {
-                    Some((key, _)) => key.clone(),
-                    None => Arc::from(room.as_str()),
-                };
-                let seats = self.rooms.entry(key.clone()).or_default();
-                if !seats.iter().any(|other| other.socket == seat.socket) {
-                    seats.push(seat);
+        room: &str,
+        from: SeatId,
+        mut said: Said<'_>,
+        out: &mut impl Outlet<H>,
+    ) -> Result<Heard, Unheard> {
+        let (name, room, index) = self.find(room, from).ok_or(Unheard::NotAMember)?;
+        if said.kind == MessageType::Chat {
+            if let Some(known) = said.id.and_then(|id| room.senders.known(said.from, id)) {
+                if known.acknowledged {
+                    out.deliver(
+                        &room.seats[index].seat.handle,
+                        &encode::ack(&name, known.id, known.seq),
+                    );
                 }
-                announce(&key, seats, deliver);
+                return Ok(Heard::Again);
             }
-            Action::Leave(socket) => {
-                let Some((key, _)) = self.rooms.get_key_value(room.as_str()) else {
-                    return Ok(());
-                };
-                let key = key.clone();
-                let seats = self.rooms.entry(key.clone()).or_default();
-                let before = seats.len();
-                seats.retain(|seat| seat.socket != socket);
-                if seats.is_empty() {
-                    self.rooms.remove(&key);
-                } else if seats.len() < before {
-                    announce(&key, seats, deliver);
-                }
+            said.seq = Some(room.senders.next(said.from));
+        }
+        let published = out.publish(&name, News::Said(&said));
+        if published == Published::Busy {
+            return Err(Unheard::Busy);
+        }
+        room.deliver(&name, &said, Some(from), out);
+        if let Some(seq) = said.seq {
+            let acknowledged = published == Published::Now;
+            room.senders.remember(said.from, seq, said.id, acknowledged);
+            if let Some(id) = said.id.filter(|_| acknowledged) {
+                out.deliver(&room.seats[index].seat.handle, &encode::ack(&name, id, seq));
             }
-            Action::Relay { from, frame } => {
-                for seat in self.seats_around(room, from)? {
-                    deliver(&seat.handle, &frame);
-                }
-            }
-            Action::Signal { from, to, frame } => {
-                let seats = self.seats_around(room, from)?;
-                for seat in seats.iter().filter(|seat| seat.user.id == to) {
-                    deliver(&seat.handle, &frame);
-                }
+            let Room { seats, remote, senders } = room;
+            senders.forget_strangers(|id| {
+                seats.iter().any(|taken| taken.seat.user.id == *id) || remote.has(id)
+            });
+        }
+        Ok(Heard::Delivered)
+    }
+
+    /// A message that was [`Published::Later`] has reached the other servers.
+    pub fn acknowledge(&mut self, room: &str, user: &UserId, id: Uuid, out: &mut impl Outlet<H>) {
+        let Some((name, room)) = self.rooms.get_key_value(room) else { return };
+        let Some(seq) = room.senders.known(user, id).map(|known| known.seq) else { return };
+        let frame = encode::ack(name, id, seq);
+        for Taken { seat, .. } in &room.seats {
+            if seat.user.id == *user && seat.version == Version::V2 {
+                out.deliver(&seat.handle, &frame);
             }
         }
-        Ok(())
+        if let Some(room) = self.rooms.get_mut(&name.clone()) {
+            room.senders.acknowledge(user, id);
+        }
     }
 
-    fn seats_around(&self, room: &RoomId, socket: SocketId) -> Result<&[Seat<H>], NotAMember> {
-        let seats = self.rooms.get(room.as_str()).ok_or(NotAMember)?;
-        let is_member = seats.iter().any(|seat| seat.socket == socket);
-        if is_member { Ok(seats) } else { Err(NotAMember) }
+    /// How many rooms there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
+    fn find(&mut self, room: &str, seat: SeatId) -> Option<(Arc<str>, &mut Room<H>, usize)> {
+        let name = self.rooms.get_key_value(room)?.0.clone();
+        let room = self.rooms.get_mut(&name)?;
+        let index = room.seats.iter().position(|taken| taken.seat.id == seat)?;
+        Some((name, room, index))
     }
 }
 
-#[derive(Serialize)]
-struct Snapshot<'a> {
-    users: Vec<Line<'a>>,
+impl<H> Default for Room<H> {
+    fn default() -> Self {
+        Self { seats: Vec::new(), remote: Remote::default(), senders: Senders::default() }
+    }
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(rename = "userID")]
-    id: &'a str,
-    username: &'a str,
-}
+impl<H> Room<H> {
+    /// Whether a shown seat here is the user's.
+    fn is_here(&self, user: &UserId) -> bool {
+        self.seats.iter().any(|taken| taken.shown && taken.seat.user.id == *user)
+    }
 
-/// Sends everybody the snapshot: each user once, in the order of joining.
-fn announce<H>(room: &Arc<str>, seats: &[Seat<H>], mut deliver: impl FnMut(&H, &Frame)) {
-    let mut seen = HashSet::new();
-    let users = seats
-        .iter()
-        .filter(|seat| seen.insert(seat.user.id.as_str()))
-        .map(|seat| Line { id: seat.user.id.as_str(), username: &seat.user.name })
-        .collect();
-    let snapshot = Outgoing {
-        kind: MessageType::RoomUsers.name(),
-        room,
-        data: Snapshot { users },
-        from: Some(UserId::SYSTEM),
-    };
-    let frame = Frame::roster(snapshot.to_json(), room.clone());
-    for seat in seats {
-        deliver(&seat.handle, &frame);
+    /// Whether the user is in the room, on whichever server.
+    fn is_present(&self, user: &UserId) -> bool {
+        self.is_here(user) || self.remote.has(user)
+    }
+
+    /// Each user once, those here first, in the order of joining.
+    fn snapshot(&self, name: &Arc<str>) -> Frame {
+        let here = self.seats.iter().filter(|taken| taken.shown).map(|taken| &*taken.seat.user);
+        let mut seen = HashSet::new();
+        let users = here.chain(self.remote.users()).filter(|user| seen.insert(user.id.as_str()));
+        encode::snapshot(name, users)
+    }
+
+    /// A join of one who is in the room already.
+    fn tell_again(&self, name: &Arc<str>, asker: usize, out: &mut impl Outlet<H>) {
+        let frame = self.snapshot(name);
+        match self.seats[asker].seat.version {
+            // In version 1 every join is followed by a snapshot for everybody.
+            Version::V1 => self.deliver_v1(&frame, out),
+            Version::V2 => out.deliver(&self.seats[asker].seat.handle, &frame),
+        }
+    }
+
+    /// A seat of `user` was shown; `was_present` before, elsewhere.
+    fn tell_joined(
+        &self,
+        name: &Arc<str>,
+        user: &User,
+        was_present: bool,
+        out: &mut impl Outlet<H>,
+    ) {
+        if self.has_v1() {
+            self.deliver_v1(&self.snapshot(name), out);
+        }
+        if !was_present {
+            self.deliver_v2_but(&user.id, out, || encode::joined(name, user));
+        }
+    }
+
+    /// A seat of `user` is gone.
+    fn tell_left(
+        &self,
+        name: &Arc<str>,
+        user: &Arc<User>,
+        reason: LeftReason,
+        out: &mut impl Outlet<H>,
+    ) {
+        if !self.is_here(&user.id) {
+            out.publish(name, News::Left { user, reason });
+        }
+        if self.has_v1() {
+            self.deliver_v1(&self.snapshot(name), out);
+        }
+        if !self.is_present(&user.id) {
+            self.deliver_v2_but(&user.id, out, || encode::left(name, &user.id, reason));
+        }
+    }
+
+    fn has_v1(&self) -> bool {
+        self.seats.iter().any(|taken| taken.seat.version == Version::V1)
+    }
+
+    fn deliver_v1(&self, frame: &Frame, out: &mut impl Outlet<H>) {
+        for Taken { seat, .. } in &self.seats {
+            if seat.version == Version::V1 {
+                out.deliver(&seat.handle, frame);
+            }
+        }
+    }
+
+    /// Presence of `user` is nothing to tell `user`.
+    fn deliver_v2_but(
+        &self,
+        user: &UserId,
+        out: &mut impl Outlet<H>,
+        frame: impl FnOnce() -> Frame,
+    ) {
+        let told =
+            |taken: &&Taken<H>| taken.seat.version == Version::V2 && taken.seat.user.id != *user;
+        let mut told = self.seats.iter().filter(told).peekable();
+        if told.peek().is_some() {
+            let frame = frame();
+            for taken in told {
+                out.deliver(&taken.seat.handle, &frame);
+            }
+        }
+    }
+
+    /// Gives what was said to all here whom it concerns, in the form that each understands.
+    fn deliver(
+        &self,
+        name: &Arc<str>,
+        said: &Said<'_>,
+        from: Option<SeatId>,
+        out: &mut impl Outlet<H>,
+    ) {
+        let (mut plain, mut numbered) = (None, None);
+        for Taken { seat, .. } in &self.seats {
+            let is_concerned = match said.to {
+                Some(to) => seat.user.id == *to,
+                None => said.kind != MessageType::PeerState || Some(seat.id) != from,
+            };
+            let understands = seat.version == Version::V2 || !said.kind.is_v2();
+            if !(is_concerned && understands) {
+                continue;
+            }
+            let frame = if seat.version == Version::V2 && said.seq.is_some() {
+                numbered.get_or_insert_with(|| encode::said(name, said, said.seq))
+            } else {
+                plain.get_or_insert_with(|| encode::said(name, said, None))
+            };
+            out.deliver(&seat.handle, frame);
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-    use wire::ServerMessage;
-
-    use super::*;
-
-    type Deliveries = Vec<(u64, String)>;
-
-    fn room(name: &str) -> RoomId {
-        RoomId::new(name).unwrap()
-    }
-
-    fn user(name: &str) -> Arc<User> {
-        Arc::new(User { id: UserId::new(name).unwrap(), name: name.to_uppercase() })
-    }
-
-    fn seat(socket: u64, name: &str) -> Seat<u64> {
-        Seat { socket: SocketId(socket), user: user(name), handle: socket }
-    }
-
-    fn say(from: u64, text: &str) -> Action<u64> {
-        Action::Relay { from: SocketId(from), frame: Frame::new(text.to_owned()) }
-    }
-
-    fn signal(from: u64, to: &str) -> Action<u64> {
-        let (to, frame) = (UserId::new(to).unwrap(), Frame::new("signal".to_owned()));
-        Action::Signal { from: SocketId(from), to, frame }
-    }
-
-    fn act(rooms: &mut Rooms<u64>, name: &str, action: Action<u64>) -> Option<Deliveries> {
-        let mut deliveries = Deliveries::new();
-        let deliver = |to: &u64, frame: &Frame| deliveries.push((*to, frame.text.to_string()));
-        rooms.handle(&room(name), action, deliver).ok().map(|()| deliveries)
-    }
-
-    fn recipients(deliveries: &Deliveries) -> Vec<u64> {
-        deliveries.iter().map(|(to, _)| *to).collect()
-    }
-
-    fn listed(json: &str) -> Vec<String> {
-        match ServerMessage::parse(json.as_bytes()).unwrap().1 {
-            ServerMessage::RoomUsers { users } => {
-                users.into_iter().map(|member| member.id.to_string()).collect()
-            }
-            other => panic!("not a snapshot: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_join_is_announced_to_all_the_joiner_included() {
-        let mut rooms = Rooms::default();
-        act(&mut rooms, "r", Action::Join(seat(1, "ann"))).unwrap();
-        let deliveries = act(&mut rooms, "r", Action::Join(seat(2, "bob"))).unwrap();
-        assert_eq!(recipients(&deliveries), [1, 2]);
-        assert_eq!(
-            deliveries[0].1,
-            r#"{"type":"room.users","room":"r","data":{"users":[{"userID":"ann","username":"ANN"},{"userID":"bob","username":"BOB"}]},"from":"system"}"#
-        );
-    }
-
-    #[test]
-    fn a_second_join_changes_nothing_and_a_second_socket_is_no_second_user() {
-        let mut rooms = Rooms::default();
-        act(&mut rooms, "r", Action::Join(seat(1, "ann"))).unwrap();
-        let again = act(&mut rooms, "r", Action::Join(seat(1, "ann"))).unwrap();
-        assert_eq!(recipients(&again), [1]);
-        let second = act(&mut rooms, "r", Action::Join(seat(2, "ann"))).unwrap();
-        assert_eq!((recipients(&second), listed(&second[0].1)), (vec![1, 2], vec!["ann".into()]));
-        let first_leaves = act(&mut rooms, "r", Action::Leave(SocketId(1))).unwrap();
-        assert_eq!(listed(&first_leaves[0].1), ["ann"]);
-    }
-
-    #[test]
-    fn speech_reaches_everybody_and_signals_reach_only_their_user() {
-        let mut rooms = Rooms::default();
-        for seat in [seat(1, "ann"), seat(2, "bob"), seat(3, "bob"), seat(4, "cem")] {
-            act(&mut rooms, "r", Action::Join(seat)).unwrap();
-        }
-        act(&mut rooms, "other", Action::Join(seat(5, "bob"))).unwrap();
-        assert_eq!(recipients(&act(&mut rooms, "r", say(1, "hi")).unwrap()), [1, 2, 3, 4]);
-        assert_eq!(recipients(&act(&mut rooms, "r", signal(1, "bob")).unwrap()), [2, 3]);
-        assert!(act(&mut rooms, "r", signal(1, "nobody")).unwrap().is_empty());
-    }
-
-    #[test]
-    fn strangers_are_not_heard() {
-        let mut rooms = Rooms::default();
-        assert!(act(&mut rooms, "r", say(1, "hi")).is_none());
-        act(&mut rooms, "r", Action::Join(seat(1, "ann"))).unwrap();
-        assert!(act(&mut rooms, "r", say(2, "hi")).is_none());
-        assert!(act(&mut rooms, "R", signal(1, "ann")).is_none());
-        assert_eq!(act(&mut rooms, "r", Action::Leave(SocketId(2))).unwrap(), []);
-    }
-
-    #[test]
-    fn an_empty_room_is_forgotten() {
-        let mut rooms = Rooms::default();
-        act(&mut rooms, "r", Action::Join(seat(1, "ann"))).unwrap();
-        assert_eq!(act(&mut rooms, "r", Action::Leave(SocketId(1))).unwrap(), []);
-        assert!(rooms.rooms.is_empty());
-    }
-
-    const NAMES: [&str; 3] = ["ann", "bob", "cem"];
-    const PLACES: [&str; 3] = ["r", "R", "s"];
-    /// Sockets 0 … 5 belong to the three users in turn.
-    const SOCKETS: u64 = 6;
-
-    fn owner(socket: u64) -> &'static str {
-        NAMES[socket as usize % NAMES.len()]
-    }
-
-    /// One line of the model: who sits where, in the order of joining.
-    type Model = BTreeMap<&'static str, Vec<u64>>;
-
-    fn expected_listing(sockets: &[u64]) -> Vec<String> {
-        let mut names = Vec::new();
-        for socket in sockets {
-            let name = owner(*socket).to_owned();
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
-    }
-
-    proptest! {
-        #[test]
-        fn rooms_agree_with_a_simple_model(
-            steps in prop::collection::vec((0..4u8, 0..SOCKETS, 0..3usize, 0..3usize), 1..200)
-        ) {
-            let (mut rooms, mut model) = (Rooms::default(), Model::new());
-            let mut knows: HashSet<(u64, &str, &str)> = HashSet::new();
-            for (what, socket, place, target) in steps {
-                let (place, target) = (PLACES[place], NAMES[target]);
-                let sitting = model.get(place).is_some_and(|seats| seats.contains(&socket));
-                match what {
-                    0 => {
-                        let done = act(&mut rooms, place, Action::Join(seat(socket, owner(socket))));
-                        let seats = model.entry(place).or_default();
-                        if !sitting { seats.push(socket); }
-                        let done = done.unwrap();
-                        prop_assert_eq!(recipients(&done), seats.clone());
-                        for (to, text) in &done {
-                            prop_assert_eq!(listed(text), expected_listing(seats));
-                            knows.extend(seats.iter().map(|s| (*to, place, owner(*s))));
-                        }
-                    }
-                    1 => {
-                        let done = act(&mut rooms, place, Action::Leave(SocketId(socket))).unwrap();
-                        let seats = model.entry(place).or_default();
-                        seats.retain(|other| *other != socket);
-                        let told = if sitting { seats.clone() } else { Vec::new() };
-                        prop_assert_eq!(recipients(&done), told);
-                        for (_, text) in &done {
-                            prop_assert_eq!(listed(text), expected_listing(seats));
-                        }
-                        if seats.is_empty() { model.remove(place); }
-                    }
-                    2 => {
-                        let done = act(&mut rooms, place, say(socket, "x"));
-                        let heard = sitting.then(|| model[place].clone());
-                        prop_assert_eq!(done.as_ref().map(recipients), heard);
-                    }
-                    _ => {
-                        let done = act(&mut rooms, place, signal(socket, target));
-                        let reached = sitting.then(|| {
-                            let seats = model[place].iter().copied();
-                            seats.filter(|s| owner(*s) == target).collect::<Vec<_>>()
-                        });
-                        prop_assert_eq!(done.as_ref().map(recipients), reached);
-                        for to in done.iter().flat_map(recipients) {
-                            prop_assert!(knows.contains(&(to, place, owner(socket))));
-                        }
-                    }
-                }
-                let kept: Vec<&str> = rooms.rooms.keys().map(|key| &**key).collect();
-                prop_assert_eq!(kept.len(), model.len());
-            }
-        }
-    }
-}
+mod tests;

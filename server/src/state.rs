@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -16,8 +16,9 @@ use crate::door::Door;
 use crate::ice::Ice;
 use crate::kept;
 use crate::limits::HttpLimits;
+use crate::line::Timing;
 use crate::metrics::{Metrics, files_allowed};
-use crate::relay::Relay;
+use crate::relay::{Relay, Settings};
 use crate::tls::Identity;
 use crate::web::{Files, WebError};
 
@@ -77,9 +78,16 @@ impl State {
             origins: config.origins,
             trusted_proxies: config.trusted_proxies,
             http_limits: config.http_rate_limit.then(HttpLimits::default),
-            client: config.client,
+            client: ClientConfig { protocol: wire::session::VERSION, ..config.client },
             files: Files::new(&config.web)?,
-            relay: Arc::new(Relay::new(config.room_shards)),
+            relay: {
+                let settings = Settings {
+                    shards: config.room_shards,
+                    count_addresses: config.http_rate_limit,
+                    timing: Timing::default(),
+                };
+                Arc::new(Relay::new(&settings, metrics.clone(), Instant::now()))
+            },
             secure: config.tls != Tls::Off,
             identity: None,
             door: Door::new(config.doors, files_allowed(), metrics.clone()),
@@ -147,6 +155,11 @@ impl Tasks {
         self.tracker.spawn(async move {
             abandoned.run_until_cancelled_owned(task).await;
         });
+    }
+
+    /// Runs `task`, which ends by itself soon after the server stops. It costs less.
+    pub(crate) fn spawn_bounded(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(task);
     }
 
     /// Asks all to end, waits for them at most `patience` and then cuts them off.

@@ -1,66 +1,95 @@
 //! `GET /ws`: who may open a WebSocket (RFC 6455 §4.2), and its life from there on.
 
+mod direct;
+
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::extract::{Request, State as FromState};
 use axum::http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use hyper::upgrade::OnUpgrade;
+use bytes::Bytes;
+use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, timeout};
-use tokio_tungstenite::WebSocketStream;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use wire::limits::FRAME_BYTES;
+use wire::{IceServers, SessionLimits, UserId};
 
 use crate::auth::User;
-use crate::client::Client;
+use crate::client::{Client, Closing, Desk};
 use crate::door::Pass;
 use crate::http::Peer;
-use crate::socket::{self, Timing};
+use crate::line::{self, End, Line};
+use crate::metrics::{Closed, Refused, held};
 use crate::state::State;
 use crate::web::plain;
 
-/// What a connection reads at once; its buffer exists as long as the connection, so it is small.
-const READ_BYTES: usize = 4 * 1024;
-/// What is collected before the system is asked to write.
-const WRITE_BYTES: usize = 16 * 1024;
+use direct::Direct;
 
-/// How long what a client still sends is read and dropped after the farewell. Closing at once
-/// would reset the connection, and the client might never see why it was closed.
-const LINGER: Duration = Duration::from_secs(1);
-/// How much of it is read at most.
-const LINGER_BYTES: usize = 1024 * 1024;
+/// Bytes that the system may hold for a connection whose client does not read. It takes twice of
+/// what it is asked for and counts its own overhead among them.
+pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Answers a request for a WebSocket: 401 without a token, 400 without an upgrade, 403 for a page
-/// of a stranger, otherwise 101.
+/// Who comes in by a WebSocket.
+struct Guest {
+    /// Unknown until the hello where the address of the connection says nothing.
+    user: Option<User>,
+    /// By which name the client knows this server.
+    host: Option<String>,
+    address: IpAddr,
+    /// Held until the connection is gone.
+    pass: Option<Pass>,
+}
+
+/// Answers a request for a WebSocket: 401 for a wrong token, or none where there is a query; 400
+/// without an upgrade; 403 for a page of a stranger; otherwise 101. Who comes without a query says
+/// hello.
 pub async fn open(FromState(state): FromState<Arc<State>>, mut request: Request) -> Response {
-    let token = token(request.uri().query().unwrap_or_default());
-    let Ok(user) = state.tokens.check(&token, SystemTime::now()) else {
-        return plain(StatusCode::UNAUTHORIZED, wire::sign_in::UNAUTHORIZED);
+    let refuse = |reason, status, text| {
+        state.metrics.door.refused.add(reason);
+        plain(status, text)
+    };
+    let key = upgrade_key(request.headers()).cloned();
+    let user = match request.uri().query() {
+        None if key.is_some() => None,
+        query => match state.tokens.check(&token(query.unwrap_or_default()), SystemTime::now()) {
+            Ok(user) => Some(user),
+            Err(_) => {
+                let text = wire::sign_in::UNAUTHORIZED;
+                return refuse(Refused::Token, StatusCode::UNAUTHORIZED, text);
+            }
+        },
     };
     let on_upgrade = request.extensions_mut().remove::<OnUpgrade>();
-    let (Some(key), Some(on_upgrade)) = (upgrade_key(request.headers()), on_upgrade) else {
-        let mut response = plain(StatusCode::BAD_REQUEST, "Bad request: this is a WebSocket");
+    let (Some(key), Some(on_upgrade)) = (key, on_upgrade) else {
+        let text = "Bad request: this is a WebSocket";
+        let mut response = refuse(Refused::Upgrade, StatusCode::BAD_REQUEST, text);
         response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return response;
     };
     let peer = request.extensions().get::<Peer>().copied();
     let scheme = state.scheme(peer, request.headers());
     if !state.origins.allow(request.headers(), scheme) {
-        return plain(StatusCode::FORBIDDEN, "Forbidden: this origin is not allowed");
+        let text = "Forbidden: this origin is not allowed";
+        return refuse(Refused::Origin, StatusCode::FORBIDDEN, text);
     }
-    let accept = derive_accept_key(key.as_bytes());
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
+    let address = state.client_address(peer, request.headers());
     let pass = request.extensions_mut().remove::<Pass>();
-    state.clone().tasks.spawn(live(state, user, on_upgrade, pass));
+    let guest = Guest { user, host, address, pass };
+    state.clone().tasks.spawn(enter(state, guest, on_upgrade));
 
+    let accept = derive_accept_key(key.as_bytes());
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -90,37 +119,95 @@ fn upgrade_key(headers: &HeaderMap) -> Option<&HeaderValue> {
     is_upgrade.then(|| headers.get(SEC_WEBSOCKET_KEY)).flatten()
 }
 
-/// Holds the connection's pass until it is gone.
-async fn live(state: Arc<State>, user: User, on_upgrade: OnUpgrade, _pass: Option<Pass>) {
+/// Takes the connection back from the HTTP layer, and gives it a task of its own.
+async fn enter(state: Arc<State>, guest: Guest, on_upgrade: OnUpgrade) {
     let Ok(upgraded) = on_upgrade.await else {
         tracing::debug!("a client left during its upgrade");
         return;
     };
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BYTES)
-        .write_buffer_size(WRITE_BYTES)
-        .max_message_size(Some(FRAME_BYTES))
-        .max_frame_size(Some(FRAME_BYTES));
-    let io = TokioIo::new(upgraded);
-    let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-    let client = Client::new(Arc::new(user), state.relay.clone(), Instant::now().into_std());
-    tracing::debug!("a client connected");
-    let socket = socket::serve(socket, client, Timing::default(), &state.tasks.stopping).await;
-    let _ = timeout(LINGER, linger(socket.into_inner())).await;
-    tracing::debug!("a client is gone");
+    let now = Instant::now().into_std();
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(Parts { io, read_buf, .. }) => {
+            let tcp = io.into_inner();
+            bound_send_buffer(&tcp);
+            let (read, write) = tcp.into_split();
+            let line = Line::new(Some(write), now);
+            live(&state, guest, Direct::new(read, line.clone()), read_buf, line);
+        }
+        Err(upgraded) => match upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>() {
+            Ok(Parts { io, read_buf, .. }) => {
+                let tls = Box::new(io.into_inner());
+                bound_send_buffer(tls.get_ref().0);
+                live(&state, guest, tls, read_buf, Line::new(None, now));
+            }
+            Err(upgraded) => other(&state, guest, upgraded),
+        },
+    }
 }
 
-async fn linger(mut io: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
-    io.shutdown().await?;
-    let mut dropped = 0;
-    let mut buffer = [0; READ_BYTES];
-    while dropped < LINGER_BYTES {
-        match io.read(&mut buffer).await? {
-            0 => break,
-            bytes => dropped += bytes,
-        }
+/// Whatever else a connection may be made of.
+fn other(state: &Arc<State>, guest: Guest, upgraded: Upgraded) {
+    let line = Line::new(None, Instant::now().into_std());
+    live(state, guest, TokioIo::new(upgraded), Bytes::new(), line);
+}
+
+fn bound_send_buffer(tcp: &TcpStream) {
+    if let Err(error) = SockRef::from(tcp).set_send_buffer_size(SEND_BUFFER_BYTES / 2) {
+        tracing::debug!("the send buffer stays as it is: {}", error.kind());
     }
-    Ok(())
+}
+
+fn live<IO>(state: &Arc<State>, guest: Guest, io: IO, first: Bytes, line: Arc<Line>)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Guest { user, host, address, pass } = guest;
+    let (relay, desk) = (state.relay.clone(), state.clone());
+    let (now, timing) = (Instant::now().into_std(), relay.timing);
+    let greeted = user.is_some();
+    let parts = (relay.clone(), line.clone());
+    let client = Client::new(user, parts, (desk, host.as_deref()), Some(address), now);
+    relay.watch(&line, greeted, now);
+    state.metrics.door.opened.inc();
+    let open = held(&state.metrics.door.open);
+    let metrics = state.metrics.clone();
+    tracing::debug!("a client connected");
+    state.tasks.spawn_bounded(async move {
+        let end = line::serve(io, first, line, client, timing).await;
+        metrics.door.closed.add(counted(end));
+        tracing::debug!("a client is gone");
+        drop((open, pass));
+    });
+}
+
+fn counted(end: End) -> Closed {
+    let End::Close(closing) = end else { return Closed::Gone };
+    match closing {
+        Closing::GOING_AWAY | Closing::RESTART => Closed::Stopping,
+        Closing::TOO_BIG => Closed::TooBig,
+        Closing::NOT_JSON => Closed::NotJson,
+        Closing::BROKEN => Closed::Broken,
+        Closing::SILENT => Closed::Silent,
+        Closing::TOO_SLOW => Closed::TooSlow,
+        Closing::MOVED => Closed::Moved,
+        Closing::EXPIRED => Closed::Expired,
+        _ => Closed::Policy,
+    }
+}
+
+impl Desk for State {
+    fn check(&self, token: &str) -> Option<User> {
+        self.tokens.check(token, SystemTime::now()).ok()
+    }
+
+    fn ice_servers(&self, user: &UserId, host: Option<&str>) -> IceServers {
+        let ice_servers = self.ice.servers(user, host, SystemTime::now());
+        IceServers { ice_servers, ttl: self.ice.ttl() }
+    }
+
+    fn limits(&self) -> SessionLimits {
+        SessionLimits { base: self.client.limits.clone(), ..SessionLimits::default() }
+    }
 }
 
 #[cfg(test)]

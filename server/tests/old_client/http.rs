@@ -169,7 +169,7 @@ async fn a_client_can_ask_what_this_deployment_is_like() {
             "roomPrefix": "ours:", "wirePrefix": "pm_e2ee:", "fileChannelLabel": "pm_file:",
             "limits": {"frameBytes": 65_536, "roomIdChars": 128, "usernameChars": 32,
                 "messageChars": 5_000, "peers": 8},
-            "version": env!("CARGO_PKG_VERSION"), "minClient": "0.1.0",
+            "version": env!("CARGO_PKG_VERSION"), "minClient": "0.1.0", "protocol": 2,
         })
     );
 }
