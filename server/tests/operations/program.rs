@@ -106,6 +106,14 @@ impl Program {
         assert!(status.unwrap().success());
     }
 
+    /// Sets how many files it may have open from now on (the soft limit).
+    pub fn limit_files(&self, files: &str) {
+        let id = self.child.id().to_string();
+        let limit = format!("--nofile={files}:");
+        let status = Command::new("prlimit").args(["--pid", &id, &limit]).status();
+        assert!(status.expect("prlimit, of util-linux").success());
+    }
+
     /// What it said on standard error so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
