@@ -12,7 +12,7 @@ use super::Door;
 use crate::metrics::resident_bytes;
 
 /// How often memory is looked at: a few small files of the kernel's each time.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Of the control group's limit, in percent; the rest is for those who are inside.
 const GROUP_PERCENT: u64 = 90;
 /// What the system must have left.
