@@ -41,7 +41,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -55,11 +55,17 @@ pub use state::State;
 pub use tls::Fingerprint;
 pub use web::WebError;
 
+use client::Closing;
 use tls::{Identity, Keeper, TlsError};
 use turn::{TurnConfig, TurnError, TurnServer};
 
 /// How long connections may take to end after the shutdown signal; then they are cut off.
 pub const SHUTDOWN: Duration = Duration::from_secs(4);
+
+/// Over how long WebSockets are closed at most; the rest of [`SHUTDOWN`] is for their answers.
+const FAREWELLS: Duration = Duration::from_millis(2_500);
+/// How much each of them adds to that.
+const FAREWELL_EACH: Duration = Duration::from_millis(1);
 
 /// Why a server did not start.
 #[derive(Debug, Error)]
@@ -202,7 +208,14 @@ impl Server {
             () = shutdown => {}
         }
         tracing::info!("the server stops");
-        if let Err(cut_off) = self.state.tasks.end(SHUTDOWN).await {
+        let ends = Instant::now() + SHUTDOWN;
+        // The listener is closed by now. If all came back at once, the next server would suffer.
+        let open = u32::try_from(self.state.metrics.door.open.get()).unwrap_or(0);
+        let over = (FAREWELL_EACH * open).min(FAREWELLS);
+        self.state.relay.close_all(Closing::RESTART, over).await;
+        if let Err(cut_off) =
+            self.state.tasks.end(ends.saturating_duration_since(Instant::now())).await
+        {
             tracing::warn!("{cut_off}");
         }
     }
@@ -232,7 +245,7 @@ impl Server {
 }
 
 /// Serves on `listener` until `shutdown` comes; ends within five seconds after that. WebSockets
-/// are closed with code 1001.
+/// are closed with code 1012, spread over a while.
 ///
 /// # Errors
 /// [`StartError`] when the configuration can't be served.

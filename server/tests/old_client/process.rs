@@ -151,7 +151,7 @@ async fn a_signal_ends_it_cleanly_and_the_log_gives_nobody_away() {
         running.signal(name);
         let closed = soon(socket.next()).await.unwrap().unwrap();
         let Message::Close(Some(frame)) = closed else { panic!("{closed:?}") };
-        assert_eq!(u16::from(frame.code), 1001);
+        assert_eq!(u16::from(frame.code), 1012);
         soon(socket.flush()).await.unwrap();
         drop(socket);
         let (success, log) = running.ended();

@@ -188,7 +188,7 @@ async fn a_room_id_is_made_for_the_asker() {
 }
 
 #[tokio::test]
-async fn a_stopping_server_closes_with_1001_and_ends_soon() {
+async fn a_stopping_server_closes_with_1012_and_ends_soon() {
     let house = House::open_with(Config::default()).await;
     let (mut ann, mut bob) = pair(&house).await;
     // Connected, but in no room, and reading nothing.
@@ -196,7 +196,7 @@ async fn a_stopping_server_closes_with_1001_and_ends_soon() {
     let started = std::time::Instant::now();
     house.stop.cancel();
     for guest in [&mut ann, &mut bob] {
-        assert_eq!(guest.closed().await, 1001);
+        assert_eq!(guest.closed().await, 1012);
     }
     soon(house.task).await.unwrap();
     assert!(started.elapsed() < std::time::Duration::from_secs(5).min(DEADLINE));

@@ -12,6 +12,8 @@ mod doctor;
 #[cfg(test)]
 mod doors;
 #[cfg(test)]
+mod ending;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod watching;
