@@ -194,7 +194,7 @@ impl Hub {
             _user: self.users.take(wish.user.clone()).map_err(exceeded)?,
             _address: self.addresses.take(network(client.ip())).map_err(exceeded)?,
         };
-        match self.open_port(wish.v6) {
+        match self.open_port(wish) {
             Ok(socket) => {
                 let port = socket.local_addr().map_err(|_| (508, TurnRefused::Shortage))?.port();
                 Ok((socket, SocketAddr::new(*announced, port), shares))
@@ -207,7 +207,8 @@ impl Hub {
     }
 
     /// A port that nobody can guess (RFC 8656 §7.2).
-    fn open_port(&self, v6: bool) -> io::Result<UdpSocket> {
+    fn open_port(&self, wish: &Wish) -> io::Result<UdpSocket> {
+        let v6 = wish.v6;
         let ip = if self.ip.is_ipv6() == v6 && !self.ip.is_unspecified() {
             self.ip
         } else if v6 {
@@ -222,7 +223,7 @@ impl Hub {
         for attempt in 0..PORT_ATTEMPTS.min(count) {
             // Small ranges are tried from end to end; in large ones each attempt is a new guess.
             let guess = if count <= PORT_ATTEMPTS { start.wrapping_add(attempt) } else { random() };
-            let port = first + guess % count;
+            let port = (first + guess % count) & if wish.even { !1 } else { !0 };
             match datagrams(SocketAddr::new(ip, port as u16), false) {
                 Ok(socket) => return Ok(socket),
                 Err(error) => last_error = error,

@@ -12,8 +12,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 pub const HEADER: usize = 20;
 /// The bytes before the data of a channel (RFC 8656 §12.4).
 pub const CHANNEL_HEADER: usize = 4;
-/// The numbers that a channel may have (RFC 8656 §12).
-pub const CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x4FFF;
+/// The numbers that a channel may have (RFC 5766 §11); RFC 8656 leaves its clients the lower ones.
+pub const CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x7FFF;
 /// In every STUN message.
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
 /// The length of MESSAGE-INTEGRITY's value.
@@ -520,10 +520,10 @@ mod tests {
         assert_eq!(channel_data(&[0x40, 1, 0, 3, 1, 2, 3]), Some((0x4001, &[1, 2, 3][..])));
         assert_eq!(channel_data(&[0x40, 1, 0, 3, 1, 2, 3, 0]), Some((0x4001, &[1, 2, 3][..])));
         assert_eq!(channel_data(&[0x40, 1, 0, 3, 1, 2]), None);
-        assert_eq!(channel_data(&[0x50, 0, 0, 0]), None);
+        assert_eq!(channel_data(&[0x80, 0, 0, 0]), None);
         assert_eq!(frame([0x40, 1, 0, 3]).unwrap().1, 8);
         assert_eq!(frame([0, 1, 0, 8]), Some((Frame::Message, 28)));
-        assert_eq!(frame(*b"POST"), None);
+        assert_eq!(frame([0x80, 0, 0, 0]), None);
     }
 
     /// Messages that are nearly right, so that junk reaches every branch.

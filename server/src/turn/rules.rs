@@ -78,6 +78,8 @@ pub struct Wish {
     pub user: String,
     /// Whether the relayed address shall be IPv6.
     pub v6: bool,
+    /// Whether its port shall be even.
+    pub even: bool,
     client: SocketAddr,
     username: Vec<u8>,
     key: Key,
@@ -360,8 +362,10 @@ fn wish(message: &Message<'_>, client: SocketAddr, signer: &Signer) -> Result<Wi
     if transport.first() != Some(&UDP) {
         return Err(442);
     }
-    if message.value(Kind::EVEN_PORT).is_some() || message.value(Kind::RESERVATION_TOKEN).is_some()
-    {
+    // No port is kept for later: no client of today has a use for it.
+    let even = message.value(Kind::EVEN_PORT);
+    let reserves = even.is_some_and(|flags| flags.first().is_some_and(|bits| bits & 0x80 != 0));
+    if reserves || message.value(Kind::RESERVATION_TOKEN).is_some() {
         return Err(508);
     }
     let v6 = match message.value(Kind::REQUESTED_ADDRESS_FAMILY) {
@@ -373,6 +377,7 @@ fn wish(message: &Message<'_>, client: SocketAddr, signer: &Signer) -> Result<Wi
     Ok(Wish {
         user: signer.user.clone(),
         v6,
+        even: even.is_some(),
         client,
         username: signer.username.clone(),
         key: signer.key.clone(),

@@ -587,11 +587,20 @@ async fn requests_that_make_no_sense_are_told_so() {
     assert_eq!(error(&mut client, Method::ALLOCATE, Kind(0x001A), &[]).await, Some(420));
     assert_eq!(error(&mut client, Method::REFRESH, Kind::LIFETIME, &[0; 4]).await, Some(437));
     assert_eq!(client.permit("127.0.0.1:5000".parse().unwrap()).await, Some(437));
-    let mut client = client.allocated().await;
+    assert_eq!(error(&mut client, Method::ALLOCATE, Kind::EVEN_PORT, &[]).await, Some(400));
+    let reserving = |request: Writer| {
+        request.with(Kind::REQUESTED_TRANSPORT, &[17, 0, 0, 0]).with(Kind::EVEN_PORT, &[0x80])
+    };
+    assert_eq!(client.ask(Method::ALLOCATE, reserving).await.error, Some(508));
+    let even = |request: Writer| {
+        request.with(Kind::REQUESTED_TRANSPORT, &[17, 0, 0, 0]).with(Kind::EVEN_PORT, &[0])
+    };
+    client.relayed = client.ask(Method::ALLOCATE, even).await.relayed.unwrap();
+    assert_eq!(client.relayed.port() % 2, 0);
     assert_eq!(client.allocate().await.error, Some(437), "one client, one allocation");
     let peer = client.relayed;
     assert_eq!(client.bind(0x3FFF, peer).await, Some(400));
-    assert_eq!(client.bind(0x5000, peer).await, Some(400));
+    assert_eq!(client.bind(0x8000, peer).await, Some(400));
     assert_eq!(error(&mut client, Method::CREATE_PERMISSION, Kind::DATA, b"").await, Some(400));
     assert_eq!(error(&mut client, Method(0x00A), Kind::DATA, b"").await, Some(400));
 }
