@@ -71,7 +71,7 @@ fn most_arrived(text: &str) -> bool {
     let counts = text.lines().filter_map(|line| {
         let count = |name| {
             let (_, rest) = line.split_once(name)?;
-            rest.split_once(|c: char| !c.is_ascii_digit())?.0.parse::<u32>().ok()
+            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u32>().ok()
         };
         Some((count("tot_send_msgs=")?, count("tot_recv_msgs=")?))
     });
@@ -82,9 +82,9 @@ fn most_arrived(text: &str) -> bool {
 async fn coturns_client_is_served_by_udp_tcp_and_tls() {
     let house = open(config()).await;
     let port = house.turn.unwrap().port();
-    let meet = async |flags: &[&str]| {
-        let by_secret = ["-u", "bob", "-W", SECRET];
-        check(&meet(port, &[&by_secret, flags].concat()).await);
+    let meet = async |flags: &'static [&'static str]| {
+        let flags = [&["-u", "bob", "-W", SECRET], flags].concat();
+        check(&meet(port, &flags).await);
     };
     // With -s by indications in place of channels.
     tokio::join!(
@@ -194,10 +194,8 @@ async fn coturn_takes_our_credentials() {
     let [turn] = &answer["iceServers"].as_array().unwrap()[..] else { panic!("{answer}") };
     assert_eq!(turn["urls"][0], url);
     let (name, word) = (turn["username"].as_str().unwrap(), turn["credential"].as_str().unwrap());
-    let (udp, tcp) = tokio::join!(
-        meet(port, &["-u", name, "-w", word]),
-        meet(port, &["-u", name, "-w", word, "-t"]),
-    );
+    let [by_udp, by_tcp] = [&["-u", name, "-w", word][..], &["-u", name, "-w", word, "-t"]];
+    let (udp, tcp) = tokio::join!(meet(port, by_udp), meet(port, by_tcp));
     check(&udp);
     check(&tcp);
     let refused = meet(port, &["-u", name, "-w", "a guess"]).await;
