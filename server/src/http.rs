@@ -25,7 +25,7 @@ use crate::config::Origins;
 use crate::door::Pass;
 use crate::limits::Kind;
 use crate::listen::refusal;
-use crate::metrics::{self, Metrics, Refused};
+use crate::metrics::{self, Refused};
 use crate::state::State;
 use crate::upgrade;
 use crate::web::plain;
@@ -134,7 +134,7 @@ async fn metrics(FromState(state): FromState<Arc<State>>, headers: HeaderMap) ->
         scheme.eq_ignore_ascii_case(b"Bearer ") && known.is_some_and(|known| known.equals(token))
     });
     if is_right {
-        return counters(&state.metrics);
+        return counters(&state);
     }
     let mut response = plain(StatusCode::UNAUTHORIZED, "Unauthorized");
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -142,13 +142,14 @@ async fn metrics(FromState(state): FromState<Arc<State>>, headers: HeaderMap) ->
 }
 
 /// The routes of the listener that is for metrics alone.
-pub(crate) fn metrics_router(metrics: Arc<Metrics>) -> Router {
-    let answer = async move || counters(&metrics);
+pub(crate) fn metrics_router(state: Arc<State>) -> Router {
+    let answer = async move || counters(&state);
     Router::new().route("/metrics", get(answer)).route("/health", get(health))
 }
 
-fn counters(metrics: &Metrics) -> Response {
-    let mut response = Response::new(Body::from(metrics.render()));
+fn counters(state: &State) -> Response {
+    state.relay.take_stock();
+    let mut response = Response::new(Body::from(state.metrics.render()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -250,7 +250,7 @@ pub(crate) async fn serve<IO>(
 /// Answers on the listener that is for metrics alone.
 pub(crate) async fn metrics(listener: TcpListener, state: Arc<State>) {
     let places = Arc::new(Semaphore::new(METRICS_CONNECTIONS));
-    let router = metrics_router(state.metrics.clone());
+    let router = metrics_router(state.clone());
     loop {
         let place = places.clone().acquire_owned().await;
         let Ok((tcp, _)) = listener.accept().await else {

@@ -205,7 +205,7 @@ pub struct DoorMetrics {
 pub struct RelayMetrics {
     /// Rooms with somebody in them.
     pub rooms: Gauge,
-    /// Places in rooms that are taken; a connection may sit in several.
+    /// Places in rooms that are taken; a connection may sit in several. Set when somebody asks.
     pub seats: Gauge,
     /// Messages that clients sent, by type.
     pub received: Counted<MessageType>,
@@ -217,7 +217,8 @@ pub struct RelayMetrics {
     pub delivered_bytes: Counter,
     /// Frames that did not arrive, by reason.
     pub dropped: Counted<Dropped>,
-    /// Bytes that wait in all outboxes.
+    /// Bytes in the outboxes of those who sit in rooms: what waits, and for clients that can come
+    /// back what was sent and not confirmed. Set when somebody asks.
     pub outbox_bytes: Gauge,
     /// From the arrival of a message to the moment when its frames lie in all outboxes.
     pub latency: Latency,
@@ -269,12 +270,16 @@ impl Metrics {
     /// All at zero, for a server that starts at `now`.
     #[must_use]
     pub fn new(now: SystemTime) -> Self {
+        let backplane = BackplaneMetrics::default();
+        // A server alone is in touch with all there are.
+        backplane.connected.set(1);
+        backplane.nodes.set(1);
         Self {
             started: now,
             door: DoorMetrics::default(),
             relay: RelayMetrics::default(),
             turn: TurnMetrics::default(),
-            backplane: BackplaneMetrics::default(),
+            backplane,
         }
     }
 
@@ -326,7 +331,7 @@ impl RelayMetrics {
         let bytes = self.delivered_bytes.clone();
         to.register("frames_delivered_bytes", "Bytes of frames put into outboxes", bytes);
         to.register("frames_dropped", "Frames that did not arrive", self.dropped.clone());
-        to.register("outbox_bytes", "Bytes that wait in outboxes", self.outbox_bytes.clone());
+        to.register("outbox_bytes", "Bytes kept in outboxes", self.outbox_bytes.clone());
         let latency = self.latency.clone();
         to.register("relay_seconds", "From a message's arrival to all outboxes", latency);
         to.register("sessions_away", "Sessions that may be resumed", self.sessions_away.clone());

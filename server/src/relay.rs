@@ -6,6 +6,7 @@ mod clock;
 mod flush;
 mod resume;
 mod servers;
+mod stock;
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher as _, RandomState};

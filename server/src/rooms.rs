@@ -183,6 +183,11 @@ impl<H> Rooms<H> {
         name
     }
 
+    /// All seats that are taken, in no order; one for each room that somebody is in.
+    pub fn seats(&self) -> impl Iterator<Item = &Seat<H>> {
+        self.rooms.values().flat_map(|room| room.seats.iter().map(|taken| &taken.seat))
+    }
+
     /// Gives up a seat, if it is taken, and tells those who stay.
     pub fn leave(
         &mut self,

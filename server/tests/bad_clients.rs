@@ -154,7 +154,7 @@ impl Vice {
                 };
                 let writing = async {
                     loop {
-                        writer.write_all(&chat).await?
+                        writer.write_all(&chat).await?;
                     }
                 };
                 tokio::select! { end = reading => end, end = writing => end }

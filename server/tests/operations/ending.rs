@@ -36,9 +36,9 @@ async fn sigterm_closes_all_with_1012_one_after_another_and_ends_within_five_sec
     for Guest(mut socket) in guests {
         farewells.spawn(async move {
             let code = loop {
-                match soon(socket.next()).await.expect("a close frame").unwrap() {
-                    Message::Close(frame) => break u16::from(frame.expect("a code").code),
-                    _ => {}
+                let message = soon(socket.next()).await.expect("a close frame").unwrap();
+                if let Message::Close(frame) = message {
+                    break u16::from(frame.expect("a code").code);
                 }
             };
             let at = started.elapsed();

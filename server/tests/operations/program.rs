@@ -202,7 +202,8 @@ pub async fn knock<IO: AsyncRead + AsyncWrite + Unpin>(
     token: &str,
     headers: &[(&'static str, &str)],
 ) -> Result<Guest<IO>, u16> {
-    let request = format!("ws{}/ws?token={token}", url.strip_prefix("http").unwrap());
+    let query = if token.is_empty() { String::new() } else { format!("?token={token}") };
+    let request = format!("ws{}/ws{query}", url.strip_prefix("http").unwrap());
     let mut request = request.into_client_request().unwrap();
     request.headers_mut().insert("origin", HeaderValue::try_from(url).unwrap());
     for (name, value) in headers {
