@@ -241,6 +241,13 @@ pub mod chat {
     /// Nobody to send a picture to.
     pub const NOBODY: &str = "Nobody is here to receive it.";
 
+    /// Messages that did not reach us.
+    #[must_use]
+    pub fn missed(name: &str, count: u64) -> String {
+        let messages = if count == 1 { "message" } else { "messages" };
+        format!("{count} {messages} from {name} did not arrive.")
+    }
+
     /// Somebody's message that does not open.
     #[must_use]
     pub fn unreadable(name: &str) -> String {

@@ -79,9 +79,10 @@ impl ServerUrl {
         format!("{}/{path}", self.origin())
     }
 
-    /// The address of the WebSocket; the token stands in it, so it is never logged.
-    pub(crate) fn socket(&self, token: &str) -> String {
+    /// The address of the WebSocket; the token may stand in it, so it is never logged.
+    pub(crate) fn socket(&self, token: Option<&str>) -> String {
         let scheme = if self.is_secure() { "wss" } else { "ws" };
+        let Some(token) = token else { return format!("{scheme}://{}/ws", self.authority()) };
         let token =
             percent_encoding::utf8_percent_encode(token, percent_encoding::NON_ALPHANUMERIC);
         format!("{scheme}://{}/ws?token={token}", self.authority())
@@ -226,10 +227,11 @@ mod tests {
     #[test]
     fn the_socket_address_follows_the_scheme() {
         let address: ServerUrl = "http://[::1]:80".parse().unwrap();
-        assert_eq!(address.socket("a.b"), "ws://[::1]/ws?token=a%2Eb");
+        assert_eq!(address.socket(Some("a.b")), "ws://[::1]/ws?token=a%2Eb");
         assert_eq!(address.host(), "::1");
         let address: ServerUrl = "x:8443".parse().unwrap();
-        assert_eq!(address.socket("t"), "wss://x:8443/ws?token=t");
+        assert_eq!(address.socket(Some("t")), "wss://x:8443/ws?token=t");
+        assert_eq!(address.socket(None), "wss://x:8443/ws");
         assert_eq!((address.host(), address.port()), ("x".to_owned(), 8443));
     }
 

@@ -226,7 +226,17 @@ pub enum Event {
         /// Why.
         why: UnreadableReason,
     },
-    /// The server has given our message to the room.
+    /// Messages of somebody else were said and did not reach us.
+    Missed {
+        /// Who said them.
+        from: UserId,
+        /// The sender's name at this moment; empty if unknown.
+        name: String,
+        /// How many.
+        count: u64,
+    },
+    /// The server has given our message to the room. May follow [`Event::NotSent`], if it took the
+    /// message later than one could wait for.
     Sent {
         /// Which.
         id: MessageId,
@@ -253,6 +263,17 @@ pub enum Event {
         peer: UserId,
         /// Which.
         track: TrackId,
+    },
+    /// A peer says what its devices do; `None` where it has not said. Peers of version 1 never do.
+    Devices {
+        /// Whose.
+        peer: UserId,
+        /// Whether its microphone is on.
+        microphone: Option<bool>,
+        /// Whether its camera is on.
+        camera: Option<bool>,
+        /// Whether it shares a screen.
+        screen: Option<bool>,
     },
     /// Somebody can't decode without a key frame of our source. At most once a second for each.
     KeyFrameWanted {

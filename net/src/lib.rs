@@ -31,6 +31,7 @@
 
 pub mod address;
 pub mod event;
+mod ice;
 pub mod invite;
 pub mod media;
 mod mesh;

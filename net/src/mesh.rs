@@ -19,7 +19,7 @@ use peer::Peer;
 
 /// After the server was away, members that have not found back yet are not taken for gone: their
 /// connections carry on without it.
-const RECOVERY: Duration = Duration::from_secs(30);
+pub(crate) const RECOVERY: Duration = Duration::from_secs(30);
 /// Members that a roster may list; more are cut off. A snapshot of 64 KiB holds fewer.
 const ROSTER_MEMBERS: usize = 2_000;
 
@@ -79,6 +79,8 @@ pub(crate) enum Link {
 pub(crate) enum Input {
     /// Everybody in the room, in the server's order.
     Roster(Vec<Member>),
+    /// A member's way to the server is broken, as the server says; the next roster lacks it.
+    Lost(UserId),
     /// A peer's offer.
     Offer { from: UserId, sdp: String },
     /// A peer's answer.
@@ -188,6 +190,11 @@ impl Mesh {
     pub(crate) fn handle(&mut self, input: Input, now: Instant, out: &mut Vec<Output>) {
         match input {
             Input::Roster(members) => self.roster_changed(members, now, out),
+            Input::Lost(id) => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.set_lost();
+                }
+            }
             Input::Offer { from, sdp } => self.signal(&from, now, out, |peer| peer.on_offer(sdp)),
             Input::Answer { from, sdp } => self.signal(&from, now, out, |peer| peer.on_answer(sdp)),
             Input::Candidate { from, candidate } => {

@@ -12,6 +12,7 @@ mod send;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ use webrtc::peer_connection::{
 use wire::UserId;
 
 use crate::event::{Event, TransferId};
+use crate::ice::Ice;
 use crate::media::out::Router;
 use crate::media::{Source, TrackId};
 use crate::mesh::{Described, Link, Op};
@@ -68,6 +70,8 @@ pub(crate) struct PeerConfig {
     pub(crate) label: String,
     /// The server is on this computer, and so may be the peer.
     pub(crate) loopback: bool,
+    /// The STUN and TURN servers of the moment.
+    pub(crate) ice: Ice,
     /// The names of our two media streams.
     pub(crate) streams: Streams,
     /// Which of our sources have an m-line from the start.
@@ -83,10 +87,15 @@ pub(crate) struct Streams {
     pub(crate) screen: String,
 }
 
+/// `mid` → what the m-line carries in one direction.
+pub(crate) type Lines = BTreeMap<String, Source>;
+
 /// What a connection is asked to do.
 pub(crate) enum ToPeer {
     /// A step of negotiation.
     Run(Op),
+    /// The peer says what it sends on its m-lines.
+    Lines(Lines),
     /// One of our sources is shown or hidden.
     Show { source: Source, on: bool },
     /// The reader of a track is stuck.
@@ -109,6 +118,8 @@ pub(crate) struct FromPeer {
 
 #[derive(Debug)]
 pub(crate) enum What {
+    /// What we send on our m-lines, whenever that has changed.
+    Lines(Lines),
     /// A step has ended.
     Done(Result<Described, ()>),
     /// Our own candidate, the JSON text.
@@ -206,7 +217,9 @@ async fn run(
     let (state_sender, states) = watch::channel(RTCPeerConnectionState::New);
     let handler = Arc::new(Handler { happenings, state: state_sender });
     let key_frames = KeyFrameRequests::new(Arc::clone(&config.router));
-    let connection = match connect::connection(config.loopback, key_frames.clone(), handler).await {
+    let servers = config.ice.current();
+    let made = connect::connection(config.loopback, &servers, key_frames.clone(), handler).await;
+    let connection = match made {
         Ok(connection) => connection,
         Err(error) => {
             tracing::error!(%error, "cannot set up a connection");
@@ -227,6 +240,7 @@ async fn run(
         senders,
         outbox,
         counters,
+        ice: config.ice,
         label: config.label,
         creates_channel: config.creates_channel,
         channel: None,
@@ -234,6 +248,7 @@ async fn run(
         local: Description::default(),
         remote: Description::default(),
         role: DtlsRole::default(),
+        told_lines: Lines::new(),
         candidates: 0,
         connected: false,
         certificate: None,
@@ -310,6 +325,7 @@ struct Task {
     tracks: Tracks,
     outbox: Outbox,
     counters: Arc<Counters>,
+    ice: Ice,
     label: String,
     creates_channel: bool,
     channel: Option<Channel>,
@@ -319,6 +335,8 @@ struct Task {
     local: Description,
     remote: Description,
     role: DtlsRole,
+    /// What the peer was told about our m-lines.
+    told_lines: Lines,
     /// Remote candidates so far.
     candidates: usize,
     connected: bool,
@@ -429,6 +447,14 @@ impl Task {
                     }
                 }
                 self.outbox.send(What::Done(result.map_err(|_| ()))).await;
+                let lines = self.senders.lines(&self.local);
+                if lines != self.told_lines {
+                    self.told_lines.clone_from(&lines);
+                    self.outbox.send(What::Lines(lines)).await;
+                }
+            }
+            ToPeer::Lines(lines) => {
+                self.tracks.learn(lines, &self.local, &self.remote).await;
             }
             ToPeer::Show { source, on } => match self.senders.show(source, on).await {
                 Ok(true) => self.outbox.send(What::Changed).await,
@@ -474,6 +500,9 @@ impl Task {
                 if rollback {
                     self.roll_back_local().await?;
                 }
+                if restart {
+                    connect::refresh(&*self.connection, &self.ice.current()).await;
+                }
                 let options = RTCOfferOptions { ice_restart: restart };
                 let offer = self.connection.create_offer(Some(options)).await?;
                 let sdp = offer.sdp.clone();
@@ -501,7 +530,9 @@ impl Task {
         }
         self.certificate.get_or_insert_with(|| self.remote.fingerprint.clone());
         self.senders.flow(self.connected, &self.local, &self.remote);
-        self.tracks.settle(&self.remote);
+        for track in self.tracks.settle(&self.remote) {
+            self.tracks.begin(track, &self.local, &self.remote).await;
+        }
         let incomplete = self.senders.is_incomplete(&self.local)
             || (self.creates_channel && !self.local.has_data);
         Ok(Described { sdp, incomplete })

@@ -2,6 +2,8 @@
 
 mod actor;
 mod chat;
+mod devices;
+mod hearing;
 mod images;
 mod key_frames;
 
@@ -17,12 +19,14 @@ use wire::{InvalidId, RawRoomId, UserId, limits};
 
 use crate::address::{Fingerprint, ServerUrl};
 use crate::event::{Command, Event, ServerLink};
+use crate::ice::Ice;
 use crate::media::out::Router;
 use crate::media::{MediaOut, Source};
 use crate::passphrase::Passphrase;
 use crate::peer::Streams;
 use crate::seal::ChatSeal;
 use crate::signal::Signal;
+use crate::signal::enter::{Entered, Standing};
 use crate::signal::http::Server;
 use actor::{Actor, Ears, Parts};
 
@@ -107,7 +111,7 @@ pub enum JoinError {
     /// The server says no, in its own words.
     #[error("the server refused: {text}")]
     Refused {
-        /// HTTP status, or 0 where it was said on the socket.
+        /// HTTP status or close code; 0 where it was said on the socket.
         status: u16,
         /// Its words, cut to a sensible length.
         text: String,
@@ -205,11 +209,17 @@ pub async fn join(config: JoinConfig) -> Result<(Session, mpsc::Receiver<Event>)
         let derive = move || ChatSeal::derive(&raw_room, room, prefix, &passphrase);
         tokio::task::spawn_blocking(derive)
     };
-    let socket = server.connect(&account.access_token).await?;
-    let (socket, said) = server.join(socket, &room).await?;
+    let mut standing = Standing::new(account, deployment.protocol);
+    let entered = standing.enter(&server, &room).await.map_err(|setback| setback.error)?;
+    let Entered { socket, said, v2, ice: told, .. } = entered;
+    let ice = Ice::new();
+    if let Some(told) = told {
+        ice.learn(told);
+    }
     let loopback = server.is_loopback();
+    let account = &standing.account;
     let (user, shown_name) = (account.user_id.clone(), account.username.clone());
-    let signal = Signal::start(server, socket, account, name, room);
+    let signal = Signal::start(server, socket, standing, name, room, ice.clone());
 
     let (commands, command_inbox) = mpsc::channel(COMMANDS);
     let (events, event_inbox) = mpsc::channel(EVENTS);
@@ -228,6 +238,8 @@ pub async fn join(config: JoinConfig) -> Result<(Session, mpsc::Receiver<Event>)
         user: user.clone(),
         room: raw_room.clone(),
         signal,
+        v2,
+        ice,
         router: Arc::clone(&router),
         events,
         to_session,

@@ -1,17 +1,22 @@
 //! The way to the server: sign-in, the WebSocket, and finding back when it is lost.
 
+pub(crate) mod comeback;
+pub(crate) mod enter;
 pub(crate) mod http;
 pub(crate) mod pace;
 pub(crate) mod socket;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wire::{ClientMessage, RoomId, ServerMessage, SignInResponse, UserId};
+use tokio_util::task::AbortOnDropHandle;
+use wire::{ClientMessage, RoomId, ServerMessage, UserId};
 
-use crate::session::JoinError;
+use crate::ice::Ice;
+use comeback::{Comeback, Next, Setback, fraction};
+use enter::{Entered, Standing};
 use http::{Server, Socket};
 use socket::{Ended, Patience, pump};
 
@@ -20,10 +25,6 @@ use socket::{Ended, Patience, pump};
 const OUTGOING: usize = 256;
 /// The server's messages that wait for the session. When it is full, the socket is not read.
 const INCOMING: usize = 64;
-/// The first pause before a new attempt; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(300);
-/// The longest it grows.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// What the session hears.
 #[derive(Debug)]
@@ -35,9 +36,18 @@ pub(crate) enum FromServer {
     /// The connection was lost; the next attempt starts after the pause.
     Lost { attempt: u32, retry_in: Duration },
     /// The connection is back, under this id.
-    Back { user: UserId, name: String },
+    Back {
+        user: UserId,
+        name: String,
+        /// Version 2 is spoken.
+        v2: bool,
+        /// The session goes on: the server says what we missed, and knows what we said.
+        resumed: bool,
+    },
     /// Looking for the server meets an obstacle that will not go away by itself.
     Obstacle { code: &'static str, why: String },
+    /// The server does not want this session any more, and there is no use in asking again.
+    Over { code: &'static str, why: String },
 }
 
 /// The running connection; dropping it breaks it off.
@@ -47,6 +57,7 @@ pub(crate) struct Signal {
     pub(crate) incoming: mpsc::Receiver<FromServer>,
     closing: CancellationToken,
     task: Option<JoinHandle<()>>,
+    _renewal: AbortOnDropHandle<()>,
 }
 
 /// There is no room for another message.
@@ -58,24 +69,39 @@ impl Signal {
     pub(crate) fn start(
         server: Server,
         socket: Socket,
-        account: SignInResponse,
+        standing: Standing,
         asked_name: String,
         room: RoomId,
+        ice: Ice,
     ) -> Self {
         let (outgoing, to_send) = mpsc::channel(OUTGOING);
         let (received, incoming) = mpsc::channel(INCOMING);
         let closing = CancellationToken::new();
+        let token = watch::Sender::new(standing.account.access_token.clone());
+        let renewal = {
+            let (server, token, ice) = (server.clone(), token.subscribe(), ice.clone());
+            tokio::spawn(async move {
+                let ask = || {
+                    let (server, token) = (server.clone(), token.borrow().clone());
+                    async move { server.ice_servers(&token).await }
+                };
+                ice.renew(ask, fraction).await;
+            })
+        };
         let keeper = Keeper {
             server,
-            account,
+            standing,
+            token,
             asked_name,
             room,
+            ice,
             to_send,
             received,
             closing: closing.clone(),
+            comeback: Comeback::default(),
         };
         let task = Some(tokio::spawn(keeper.run(socket)));
-        Self { outgoing, incoming, closing, task }
+        Self { outgoing, incoming, closing, task, _renewal: AbortOnDropHandle::new(renewal) }
     }
 
     /// Never waits.
@@ -102,12 +128,16 @@ impl Drop for Signal {
 /// Keeps the connection.
 struct Keeper {
     server: Server,
-    account: SignInResponse,
+    standing: Standing,
+    /// For whoever asks the server besides.
+    token: watch::Sender<String>,
     asked_name: String,
     room: RoomId,
+    ice: Ice,
     to_send: mpsc::Receiver<ClientMessage>,
     received: mpsc::Sender<FromServer>,
     closing: CancellationToken,
+    comeback: Comeback,
 }
 
 impl Keeper {
@@ -122,17 +152,20 @@ impl Keeper {
                     &self.room,
                     &mut self.to_send,
                     &self.received,
+                    &mut self.standing.received,
                     Patience::default(),
                 ) => ended,
             };
-            if ended == Ended::Left {
-                return;
-            }
-            tracing::info!(?ended, "the connection to the server was lost");
+            let setback = match ended {
+                Ended::Left => return,
+                Ended::Closed(code, reason) => Setback::closed(code, &reason),
+                Ended::Silent | Ended::Broken => Setback::closed(0, ""),
+            };
+            tracing::info!(code = setback.code, "the connection to the server was lost");
             socket = tokio::select! {
                 biased;
                 () = closing.cancelled() => return,
-                socket = self.find_back() => match socket {
+                socket = self.find_back(setback) => match socket {
                     Some(socket) => socket,
                     None => return,
                 },
@@ -140,84 +173,60 @@ impl Keeper {
         }
     }
 
-    /// `None` when nobody listens any more.
-    async fn find_back(&mut self) -> Option<Socket> {
+    /// `None` when nobody listens any more, or when it is over.
+    async fn find_back(&mut self, mut setback: Setback) -> Option<Socket> {
         let mut told = "";
-        for attempt in 0.. {
-            let retry_in = pause(attempt, fraction());
+        loop {
+            let code = comeback::obstacle(&setback);
+            if !code.is_empty() && told != code {
+                told = code;
+                let why = setback.error.to_string();
+                self.received.send(FromServer::Obstacle { code, why }).await.ok()?;
+            }
+            let next = self.comeback.after(&setback, Instant::now(), fraction());
+            let (retry_in, sign_in) = match next {
+                Next::Retry(pause) => (pause, false),
+                Next::SignIn(pause) => (pause, true),
+                Next::Stop { code, why } => {
+                    self.received.send(FromServer::Over { code, why }).await.ok();
+                    return None;
+                }
+            };
+            let attempt = self.comeback.attempt();
             self.received.send(FromServer::Lost { attempt, retry_in }).await.ok()?;
             tokio::time::sleep(retry_in).await;
-            match self.connect().await {
-                Ok((socket, said)) => {
-                    let (user, name) =
-                        (self.account.user_id.clone(), self.account.username.clone());
-                    self.received.send(FromServer::Back { user, name }).await.ok()?;
-                    for message in said {
-                        self.received.send(FromServer::Message(message)).await.ok()?;
-                    }
-                    return Some(socket);
-                }
+            self.comeback.begins();
+            match self.connect(sign_in).await {
+                Ok(entered) => return self.back(entered).await,
                 Err(error) => {
-                    tracing::debug!(%error, attempt, "the server is not back yet");
-                    let code = obstacle(&error);
-                    if !code.is_empty() && told != code {
-                        told = code;
-                        let why = error.to_string();
-                        self.received.send(FromServer::Obstacle { code, why }).await.ok()?;
-                    }
+                    tracing::debug!(error = %error.error, attempt, "the server is not back yet");
+                    setback = error;
                 }
             }
         }
-        None
+    }
+
+    async fn back(&mut self, entered: Entered) -> Option<Socket> {
+        self.comeback.succeeded();
+        if let Some(ice) = entered.ice {
+            self.ice.learn(ice);
+        }
+        let account = &self.standing.account;
+        let (user, name) = (account.user_id.clone(), account.username.clone());
+        let Entered { v2, resumed, said, socket, .. } = entered;
+        self.received.send(FromServer::Back { user, name, v2, resumed }).await.ok()?;
+        for message in said {
+            self.received.send(FromServer::Message(message)).await.ok()?;
+        }
+        Some(socket)
     }
 
     /// Under the old id while the server knows it, so that the peers' connections live on.
-    async fn connect(&mut self) -> Result<(Socket, Vec<ServerMessage>), JoinError> {
-        match self.server.connect(&self.account.access_token).await {
-            Ok(socket) => return self.server.join(socket, &self.room).await,
-            Err(JoinError::Refused { status: 401, .. }) => {}
-            Err(error) => return Err(error),
+    async fn connect(&mut self, sign_in: bool) -> Result<Entered, Setback> {
+        if sign_in {
+            self.standing.rename(self.server.sign_in(&self.asked_name).await?);
+            self.token.send_replace(self.standing.account.access_token.clone());
         }
-        self.account = self.server.sign_in(&self.asked_name).await?;
-        let socket = self.server.connect(&self.account.access_token).await?;
-        self.server.join(socket, &self.room).await
-    }
-}
-
-/// Errors that waiting does not heal.
-fn obstacle(error: &JoinError) -> &'static str {
-    match error {
-        JoinError::UnknownCertificate { .. } | JoinError::OtherCertificate { .. } => "certificate",
-        JoinError::Refused { .. } => "server-refused",
-        JoinError::NotAServer { .. } => "not-a-server",
-        _ => "",
-    }
-}
-
-/// Grows with each attempt; between half of it and all of it is random, so that a room full of
-/// clients does not come back at once.
-fn pause(attempt: u32, fraction: f64) -> Duration {
-    let longest = FIRST_PAUSE * 2_u32.saturating_pow(attempt.min(10));
-    longest.min(LONGEST_PAUSE).mul_f64(0.5 + fraction / 2.0)
-}
-
-/// Between 0 and 1.
-fn fraction() -> f64 {
-    f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_a_limit_and_never_vanish() {
-        assert_eq!(pause(0, 1.0), FIRST_PAUSE);
-        assert_eq!(pause(1, 1.0), FIRST_PAUSE * 2);
-        assert_eq!(pause(1, 0.0), FIRST_PAUSE);
-        for attempt in 6..100 {
-            assert_eq!(pause(attempt, 1.0), LONGEST_PAUSE);
-        }
-        assert!((0.0..=1.0).contains(&fraction()));
+        self.standing.enter(&self.server, &self.room).await
     }
 }

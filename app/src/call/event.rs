@@ -52,7 +52,16 @@ pub enum CallEvent {
         /// Why.
         why: UnreadableReason,
     },
-    /// Our message is in the room.
+    /// Messages of somebody else were said and did not reach us.
+    Missed {
+        /// Who said them.
+        from: UserId,
+        /// The sender's name at this moment; empty if unknown.
+        name: String,
+        /// How many.
+        count: u64,
+    },
+    /// Our message is in the room; may follow [`CallEvent::NotSent`].
     Sent {
         /// Which.
         id: MessageId,
@@ -105,6 +114,17 @@ pub enum CallEvent {
         source: Source,
         /// On or off.
         on: bool,
+    },
+    /// A peer says what its devices do; `None` where it has not said.
+    Devices {
+        /// Whose.
+        peer: UserId,
+        /// Whether its microphone is on.
+        microphone: Option<bool>,
+        /// Whether its camera is on.
+        camera: Option<bool>,
+        /// Whether it shares a screen.
+        screen: Option<bool>,
     },
     /// A peer begins to send an image.
     ImageIncoming {
@@ -188,8 +208,12 @@ impl CallEvent {
                 CallEvent::Chat { id, from, name, text, protection }
             }
             Event::Unreadable { from, why } => CallEvent::Unreadable { from, why },
+            Event::Missed { from, name, count } => CallEvent::Missed { from, name, count },
             Event::Sent { id } => CallEvent::Sent { id },
             Event::NotSent { id, why } => CallEvent::NotSent { id, why },
+            Event::Devices { peer, microphone, camera, screen } => {
+                CallEvent::Devices { peer, microphone, camera, screen }
+            }
             Event::Typing { from, typing } => CallEvent::Typing { from, typing },
             Event::ImageIncoming { from, id, name, size } => {
                 CallEvent::ImageIncoming { from, id, name, size }

@@ -343,6 +343,10 @@ fn plain(event: CallEvent) -> Option<Event> {
             Event::Chat { from, name, text, protection, id }
         }
         CallEvent::Unreadable { from, why } => Event::Unreadable { from, why },
+        CallEvent::Devices { peer, microphone, camera, screen } => {
+            Event::Devices { from: peer, microphone, camera, screen }
+        }
+        CallEvent::Missed { from, count, .. } => Event::Missed { from, count },
         CallEvent::Sent { id } => Event::Sent { id },
         CallEvent::NotSent { id, why } => Event::NotSent { id, why },
         CallEvent::Typing { from, typing } => Event::Typing { from, typing },

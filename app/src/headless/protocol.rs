@@ -69,6 +69,13 @@ pub enum Event {
         /// Why not.
         why: UnreadableReason,
     },
+    /// Messages of somebody else did not reach us.
+    Missed {
+        /// Who said them.
+        from: UserId,
+        /// How many.
+        count: u64,
+    },
     /// Our message is in the room.
     Sent {
         /// Which.
@@ -140,6 +147,17 @@ pub enum Event {
         level_dbfs: f64,
         /// The pitch of the decoded sound, if it has one.
         pitch_hz: Option<f64>,
+    },
+    /// A peer says what its devices do.
+    Devices {
+        /// Whose.
+        from: UserId,
+        /// Whether its microphone is on, where it says so.
+        microphone: Option<bool>,
+        /// Whether its camera is on, where it says so.
+        camera: Option<bool>,
+        /// Whether it shares a screen, where it says so.
+        screen: Option<bool>,
     },
     /// A peer begins to send an image.
     ImageIncoming {

@@ -57,6 +57,8 @@ struct Person {
     state: PeerState,
     typing: bool,
     speaking: bool,
+    /// They say that their microphone is off.
+    muted: bool,
 }
 
 /// A picture that can be shown.

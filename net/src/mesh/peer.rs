@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use wire::{ClientMessage, UserId, limits};
 
-use super::{Described, Link, Op, Output};
+use super::{Described, Link, Op, Output, RECOVERY};
 use crate::event::PeerState;
 
 /// How long the higher id waits for the first offer of the lower.
@@ -55,6 +55,8 @@ pub(super) struct Peer {
     /// The higher id gives way.
     polite: bool,
     missing_since: Option<Instant>,
+    /// It did not leave: its way to the server broke.
+    lost: bool,
     /// The step under way.
     running: Option<Step>,
     waiting: VecDeque<Remote>,
@@ -98,6 +100,7 @@ impl Peer {
             generation,
             polite,
             missing_since: None,
+            lost: false,
             running: None,
             waiting: VecDeque::new(),
             offered_at: None,
@@ -131,8 +134,9 @@ impl Peer {
         now: Instant,
         out: &mut Vec<Output>,
     ) {
-        let (bad_signals, missing_since) = (self.bad_signals, self.missing_since);
-        *self = Self { bad_signals, missing_since, ..Self::open(id, generation, own, now, out) };
+        let Self { bad_signals, missing_since, lost, .. } = *self;
+        let new = Self::open(id, generation, own, now, out);
+        *self = Self { bad_signals, missing_since, lost, ..new };
     }
 
     pub(super) fn close(self, id: &UserId, out: &mut Vec<Output>) {
@@ -158,7 +162,12 @@ impl Peer {
         self.link == Link::Gone
     }
 
+    pub(super) fn set_lost(&mut self) {
+        self.lost = true;
+    }
+
     pub(super) fn set_present(&mut self, present: bool, now: Instant) {
+        self.lost &= !present;
         self.missing_since = if present { None } else { self.missing_since.or(Some(now)) };
     }
 
@@ -172,10 +181,14 @@ impl Peer {
         if !online {
             return None;
         }
-        let left = self.missing_since? + limits::ROSTER_GRACE;
+        let missing_since = self.missing_since?;
+        let left = missing_since + limits::ROSTER_GRACE;
+        if self.link != Link::Connected {
+            return Some(left);
+        }
         // It may just not have found back to the server; its connection knows better.
-        let recovering = recovering_until.filter(|_| self.link == Link::Connected);
-        Some(recovering.map_or(left, |until| left.max(until)))
+        let back = self.lost.then_some(missing_since + RECOVERY);
+        [back, recovering_until].into_iter().flatten().chain([left]).max()
     }
 
     /// When something is due without a further input.

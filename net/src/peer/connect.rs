@@ -7,6 +7,7 @@ use std::time::Duration;
 use std::vec;
 
 use rtc::ice::mdns::MulticastDnsMode;
+use rtc::ice::url::Url;
 use rtc::interceptor::NackGeneratorBuilder;
 use rtc::peer_connection::configuration::media_engine::{
     MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8,
@@ -18,11 +19,11 @@ use rtc::rtp_transceiver::rtp_sender::{
 use rtc::shared::ifaces::ifaces;
 use webrtc::error::Result;
 use webrtc::peer_connection::{
-    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, Registry,
-    SettingEngineBuilder, Slot, configure_nack, configure_rtcp_reports,
-    configure_twcc_receiver_only,
+    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
+    RTCConfigurationBuilder, RTCIceServer, Registry, SettingEngineBuilder, Slot, configure_nack,
+    configure_rtcp_reports, configure_twcc_receiver_only,
 };
-use wire::limits;
+use wire::{IceServer, limits};
 
 use super::feedback::KeyFrameRequests;
 
@@ -43,6 +44,7 @@ const VP8_RTX: PayloadType = 97;
 /// Builds a connection that tells its handler what happens.
 pub(super) async fn connection(
     loopback: bool,
+    servers: &[IceServer],
     key_frames: KeyFrameRequests,
     handler: Arc<dyn PeerConnectionEventHandler>,
 ) -> Result<Arc<dyn PeerConnection>> {
@@ -52,7 +54,10 @@ pub(super) async fn connection(
             .with_multicast_dns_mode(mdns)
             .with_discard_local_candidates_during_ice_restart(true)
             .build();
+        let configuration =
+            RTCConfigurationBuilder::new().with_ice_servers(ice_servers(servers)).build();
         let building = PeerConnectionBuilder::new()
+            .with_configuration(configuration)
             .with_media_engine(media_engine)
             .with_interceptor_registry(registry)
             .with_setting_engine(settings)
@@ -71,6 +76,29 @@ pub(super) async fn connection(
             Ok(Arc::new(build(MulticastDnsMode::Disabled, key_frames).await?))
         }
     }
+}
+
+/// Gives a connection the newest servers, for the paths that it is about to search.
+pub(super) async fn refresh(connection: &dyn PeerConnection, servers: &[IceServer]) {
+    let configuration =
+        RTCConfigurationBuilder::new().with_ice_servers(ice_servers(servers)).build();
+    if let Err(error) = connection.set_configuration(configuration).await {
+        tracing::debug!(%error, "a connection did not take the newest servers");
+    }
+}
+
+/// The servers that the library understands: it refuses a whole list for one that it does not.
+fn ice_servers(servers: &[IceServer]) -> Vec<RTCIceServer> {
+    let known = |url: &&String| Url::parse_url(url).is_ok();
+    let convert = |server: &IceServer| {
+        let username = server.username.clone().unwrap_or_default();
+        let credential = server.credential.clone().unwrap_or_default();
+        let open = username.is_empty() || credential.is_empty();
+        let usable = |url: &&String| !open || url.starts_with("stun");
+        let urls: Vec<String> = server.urls.iter().filter(known).filter(usable).cloned().collect();
+        (!urls.is_empty()).then_some(RTCIceServer { urls, username, credential })
+    };
+    servers.iter().filter_map(convert).collect()
 }
 
 fn engine(key_frames: KeyFrameRequests) -> Result<(MediaEngine, Registry)> {

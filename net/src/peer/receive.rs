@@ -11,8 +11,8 @@ use tokio_util::task::AbortOnDropHandle;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::counters::Counters;
-use super::sdp::Description;
-use super::{Outbox, What, at};
+use super::sdp::{Description, Media};
+use super::{Lines, Outbox, What, at};
 use crate::event::Event;
 use crate::media::{Codec, RemoteFrame, RemoteTrack, Source, TrackId};
 use crate::rtp::assemble::{Assembler, Format};
@@ -38,6 +38,8 @@ const FIRST_KEY_FRAME: Duration = Duration::from_millis(300);
 pub(super) struct Tracks {
     outbox: Outbox,
     counters: Arc<Counters>,
+    /// What the peer itself says that its m-lines carry.
+    lines: Lines,
     live: Vec<Live>,
 }
 
@@ -45,6 +47,7 @@ pub(super) struct Tracks {
 struct Live {
     /// The library's name, from the peer's description.
     name: String,
+    track: Arc<dyn TrackRemote>,
     shared: Arc<Shared>,
     ended: CancellationToken,
     _task: AbortOnDropHandle<()>,
@@ -65,7 +68,21 @@ struct Shared {
 
 impl Tracks {
     pub(super) fn new(outbox: Outbox, counters: Arc<Counters>) -> Self {
-        Self { outbox, counters, live: Vec::new() }
+        Self { outbox, counters, lines: Lines::new(), live: Vec::new() }
+    }
+
+    /// The peer says what its m-lines carry; what it says goes before what we guessed.
+    pub(super) async fn learn(&mut self, lines: Lines, local: &Description, remote: &Description) {
+        self.lines = lines;
+        for track in self.settle(remote) {
+            self.begin(track, local, remote).await;
+        }
+    }
+
+    fn source_of(&self, remote: &Description, media: &Media) -> Source {
+        let said = self.lines.get(&media.mid).copied();
+        said.filter(|said| said.is_video() == media.video)
+            .unwrap_or_else(|| remote.source_of(media))
     }
 
     /// The first packet of a track has come.
@@ -83,7 +100,7 @@ impl Tracks {
         };
         // What we offered or answered decides what a payload type means to us.
         let codecs = local.by_mid(&media.mid).unwrap_or(media).codecs.clone();
-        let source = remote.source_of(media);
+        let source = self.source_of(remote, media);
         let shared = Arc::new(Shared {
             id: self.free_id(source),
             source,
@@ -97,7 +114,7 @@ impl Tracks {
         });
         let ended = CancellationToken::new();
         let reader = Reader {
-            track,
+            track: Arc::clone(&track),
             codecs,
             shared: Arc::clone(&shared),
             outbox: self.outbox.clone(),
@@ -111,7 +128,7 @@ impl Tracks {
             key_frame_at: Instant::now() + FIRST_KEY_FRAME,
         };
         let _task = AbortOnDropHandle::new(tokio::spawn(reader.run()));
-        self.live.push(Live { name, shared, ended, _task });
+        self.live.push(Live { name, track, shared, ended, _task });
     }
 
     fn free_id(&self, source: Source) -> TrackId {
@@ -123,15 +140,22 @@ impl Tracks {
             .expect("numbers do not end")
     }
 
-    /// After a negotiation: tracks that the peer does not send any more have ended.
-    pub(super) fn settle(&mut self, remote: &Description) {
+    /// Tracks that the peer does not send any more have ended. Those that turn out to be something
+    /// else have, too; they come back, to begin anew.
+    pub(super) fn settle(&mut self, remote: &Description) -> Vec<Arc<dyn TrackRemote>> {
         self.live.retain(|live| !live._task.is_finished());
-        for live in &self.live {
+        let mut others = Vec::new();
+        for live in self.live.iter().filter(|live| !live.ended.is_cancelled()) {
             let sent = remote.sending(&live.name);
-            if sent.is_none_or(|media| remote.source_of(media) != live.shared.source) {
-                live.ended.cancel();
+            if sent.is_some_and(|media| self.source_of(remote, media) == live.shared.source) {
+                continue;
+            }
+            live.ended.cancel();
+            if sent.is_some() {
+                others.push(Arc::clone(&live.track));
             }
         }
+        others
     }
 
     pub(super) fn request_key_frame(&self, id: &TrackId) {

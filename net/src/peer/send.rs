@@ -21,11 +21,11 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::PeerConnection;
 use webrtc::rtp_transceiver::RtpSender;
 
-use super::Streams;
 use super::connect;
 use super::counters::Counters;
 use super::feedback::KeyFrameRequests;
 use super::sdp::Description;
+use super::{Lines, Streams};
 use crate::media::out::{AudioQueue, Payloads, Registration, Router};
 use crate::media::{Codec, Source};
 
@@ -176,6 +176,12 @@ impl Senders {
             media.sends && ours && !known
         });
         missing || stale
+    }
+
+    /// Which of our m-lines carries what.
+    pub(super) fn lines(&self, local: &Description) -> Lines {
+        let line = |ours: &Local| Some((local.sending(&ours.track_id)?.mid.clone(), ours.source));
+        self.locals.iter().filter_map(line).collect()
     }
 
     /// Lets packets flow where both sides have agreed, and nowhere else.

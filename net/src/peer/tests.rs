@@ -33,6 +33,8 @@ struct Side {
     ended: Vec<TrackId>,
     /// Offers that were taken for those of another connection.
     foreign: usize,
+    /// What we say that our m-lines carry.
+    lines: Lines,
 }
 
 impl Side {
@@ -47,6 +49,7 @@ impl Side {
             creates_channel,
             label: "pm_file:".to_owned(),
             loopback: true,
+            ice: Ice::new(),
             streams: Streams { camera: format!("{name}-C"), screen: format!("{name}-S") },
             shows: shows.to_vec(),
             router: Arc::clone(&router),
@@ -54,7 +57,8 @@ impl Side {
         });
         let media = MediaOut::new(router);
         let (candidates, links, tracks, ended) = Default::default();
-        Self { handle, told, media, candidates, links, tracks, ended, foreign: 0 }
+        let lines = Lines::new();
+        Self { handle, told, media, candidates, links, tracks, ended, foreign: 0, lines }
     }
 
     async fn next(&mut self) -> Option<Result<Described, ()>> {
@@ -66,6 +70,7 @@ impl Side {
             What::Event(Event::Track(track)) => self.tracks.push(track),
             What::Event(Event::TrackEnded { track, .. }) => self.ended.push(track),
             What::Replaced(_) => self.foreign += 1,
+            What::Lines(lines) => self.lines = lines,
             What::Changed | What::Event(_) => {}
         }
         None
@@ -127,19 +132,22 @@ async fn connect(a: &mut Side, b: &mut Side) {
     tokio::time::timeout(DEADLINE, connecting).await.expect("they connect");
 }
 
+/// Sends pictures of a camera, for ever.
+async fn film(media: &MediaOut) {
+    for number in 0_u32.. {
+        let key = [0, 0, 0, 0x9D, 1, 0x2A, 0, 0, 0, 0];
+        let data = Bytes::copy_from_slice(&key);
+        let rtp_time = number * 3_000;
+        let frame = EncodedFrame { data, rtp_time, key: true, captured: Instant::now() };
+        media.send(Source::Camera, frame).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Pictures from one side arrive at the other.
 async fn assert_flows(from: &Side, to: &mut Side) {
     let media = from.media.clone();
-    let film = tokio::spawn(async move {
-        for number in 0_u32.. {
-            let key = [0, 0, 0, 0x9D, 1, 0x2A, 0, 0, 0, 0];
-            let data = Bytes::copy_from_slice(&key);
-            let rtp_time = number * 3_000;
-            let frame = EncodedFrame { data, rtp_time, key: true, captured: Instant::now() };
-            media.send(Source::Camera, frame).await;
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
+    let film = tokio::spawn(async move { film(&media).await });
     let before = to.tracks.len();
     if before == 0 {
         to.until(|side| !side.tracks.is_empty()).await;
@@ -185,6 +193,27 @@ async fn an_offer_of_another_connection_is_not_mistaken_for_this_one() {
     let offered = other.run(offer(false, false)).await.unwrap();
     b.handle.send(ToPeer::Run(Op::AcceptOffer { sdp: offered.sdp, rollback: false })).unwrap();
     b.until(|side| side.foreign == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_peer_says_about_its_lines_goes_before_guesses() {
+    let (mut a, mut b) = pair();
+    negotiate(&mut a, &mut b, false).await;
+    connect(&mut a, &mut b).await;
+    a.until(|a| a.lines.len() == 2).await;
+    let sources: Vec<Source> = a.lines.values().copied().collect();
+    assert_eq!(sources, [Source::Microphone, Source::Camera]);
+    assert_flows(&a, &mut b).await;
+    let camera = b.tracks.iter().find(|track| track.source == Source::Camera).unwrap().id.clone();
+    // Then it says that it was a screen all the time; a microphone can't be one.
+    let lines = a.lines.keys().map(|mid| (mid.clone(), Source::Screen)).collect();
+    b.handle.send(ToPeer::Lines(lines)).unwrap();
+    b.until(|b| b.ended.contains(&camera)).await;
+    let media = a.media.clone();
+    let film = tokio::spawn(async move { film(&media).await });
+    b.until(|b| b.tracks.iter().any(|track| track.source == Source::Screen)).await;
+    film.abort();
+    assert!(b.ended.iter().all(|ended| *ended == camera));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,7 +314,7 @@ impl Stranger {
         let router = Arc::new(Router::new(mpsc::channel(1).0));
         let handler = Arc::new(Handler { happenings, state });
         let requests = KeyFrameRequests::new(router);
-        let connection = connect::connection(true, requests, handler).await.unwrap();
+        let connection = connect::connection(true, &[], requests, handler).await.unwrap();
         let encoding = RTCRtpEncodingParameters {
             rtp_coding_parameters: RTCRtpCodingParameters {
                 ssrc: Some(Self::SSRC),

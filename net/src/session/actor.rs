@@ -8,16 +8,18 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wire::{ClientMessage, Member, RawRoomId, ServerMessage, UserId};
+use wire::{ClientMessage, LeftReason, MediaState, Member, RawRoomId, ServerMessage, UserId};
 
-use super::chat::{Chat, Say};
+use super::chat::{Chat, Heard, Say};
+use super::devices::{self, Devices};
 use super::images::Images;
 use super::key_frames::KeyFrames;
 use crate::event::{Command, Event, PeerState, ServerLink, TransferId};
+use crate::ice::Ice;
 use crate::media::out::Router;
 use crate::media::{Source, TrackId};
 use crate::mesh::{Input, Link, Mesh, Output};
-use crate::peer::{FromPeer, PeerConfig, PeerHandle, Streams, ToPeer, What};
+use crate::peer::{FromPeer, Lines, PeerConfig, PeerHandle, Streams, ToPeer, What};
 use crate::seal::ChatSeal;
 use crate::signal::{FromServer, Signal};
 use crate::stats::Stats;
@@ -48,6 +50,9 @@ pub(super) struct Parts {
     pub(super) user: UserId,
     pub(super) room: RawRoomId,
     pub(super) signal: Signal,
+    /// Version 2 is spoken with the server.
+    pub(super) v2: bool,
+    pub(super) ice: Ice,
     pub(super) router: Arc<Router>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) to_session: mpsc::Sender<FromPeer>,
@@ -80,13 +85,17 @@ pub(super) struct Actor {
     started_at: Instant,
     server_reconnects: u64,
     bad_messages: u64,
+    /// Whoever waits for us to be back sees it by a roster, the same one or another.
+    roster_due: bool,
+    /// What the members say about their devices.
+    devices: Devices,
 }
 
 impl Actor {
     pub(super) fn new(parts: Parts) -> Self {
         Self {
             mesh: Mesh::new(parts.user.clone()),
-            chat: Chat::new(parts.user.clone()),
+            chat: Chat::new(parts.user.clone(), parts.v2),
             peers: BTreeMap::new(),
             images: Images::default(),
             key_frames: KeyFrames::default(),
@@ -95,6 +104,8 @@ impl Actor {
             started_at: Instant::now(),
             server_reconnects: 0,
             bad_messages: 0,
+            roster_due: true,
+            devices: Devices::default(),
             parts,
         }
     }
@@ -117,6 +128,10 @@ impl Actor {
                 Some(source) = ears.key_frames.recv() => self.key_frames.request(source),
                 Some(message) = ears.from_peers.recv() => self.peer_said(message).await,
                 message = self.parts.signal.incoming.recv() => match message {
+                    Some(FromServer::Over { code, why }) => {
+                        self.tell(Event::Error { code, message: why }).await;
+                        break;
+                    }
                     Some(message) => self.heard(message).await,
                     None => break,
                 },
@@ -176,9 +191,11 @@ impl Actor {
             match say {
                 Say::Tell(event) => self.tell(event).await,
                 Say::Send(message) => {
+                    let ClientMessage::Chat { message: text, .. } = &message else { continue };
+                    let text = text.clone();
                     if self.parts.signal.send(message).is_err() {
                         let mut failed = Vec::new();
-                        self.chat.unsendable(&mut failed);
+                        self.chat.unsendable(&text, &mut failed);
                         for say in failed {
                             if let Say::Tell(event) = say {
                                 self.tell(event).await;
@@ -209,6 +226,7 @@ impl Actor {
             Command::Publish { source, on } => {
                 self.parts.router.publish(source, on);
                 self.for_all(|| ToPeer::Show { source, on });
+                self.say_devices(None, None);
             }
             Command::RequestKeyFrame { peer, track } => {
                 if let Some(entry) = self.peers.get(&peer) {
@@ -309,44 +327,58 @@ impl Actor {
             FromServer::Message(message) => self.server_said(message).await,
             FromServer::Rubbish => self.bad_messages += 1,
             FromServer::Lost { attempt, retry_in } => {
-                self.chat.set_online(false);
+                self.chat.lost(Instant::now());
                 self.mesh(Input::Online(false)).await;
                 self.tell(Event::Server(ServerLink::Reconnecting { attempt, retry_in })).await;
             }
-            FromServer::Back { user, name } => self.back(user, name).await,
-            FromServer::Obstacle { code, why } => {
+            FromServer::Back { user, name, v2, resumed } => {
+                self.back(user, name, v2, resumed).await;
+            }
+            FromServer::Obstacle { code, why } | FromServer::Over { code, why } => {
                 self.tell(Event::Error { code, message: why }).await;
             }
         }
     }
 
-    async fn back(&mut self, user: UserId, name: String) {
+    async fn back(&mut self, user: UserId, name: String, v2: bool, resumed: bool) {
         self.server_reconnects += 1;
         self.said_typing = None;
+        self.roster_due = true;
+        let mut say = Vec::new();
         if user != self.parts.user {
             self.parts.user = user.clone();
-            self.chat.rename(user.clone());
+            self.chat.rename(user.clone(), &mut say);
             let mut out = Vec::new();
             self.mesh.rename(user.clone(), &mut out);
             self.obey(out).await;
             let room = self.parts.room.clone();
             self.tell(Event::Joined { user, name, room }).await;
         }
-        self.chat.set_online(true);
+        let known = self.mesh.roster().iter().map(|member| member.id.clone()).collect();
+        self.chat.back(v2, resumed, known, Instant::now(), &mut say);
         self.mesh(Input::Online(true)).await;
         self.tell(Event::Server(ServerLink::Connected)).await;
+        self.say(say).await;
     }
 
     async fn server_said(&mut self, message: ServerMessage) {
         match message {
             ServerMessage::RoomUsers { users } => self.roster(users).await,
-            ServerMessage::Chat { from, message, .. } => {
+            ServerMessage::Joined { user } => self.joined(user).await,
+            ServerMessage::Left { user, reason } => self.left(&user, reason).await,
+            ServerMessage::Chat { from, message, id, seq: number } => {
                 if self.typing.remove(&from) {
                     self.tell(Event::Typing { from: from.clone(), typing: false }).await;
                 }
                 let name = self.mesh.name_of(&from).to_owned();
                 let mut say = Vec::new();
-                self.chat.heard(from, name, message, &mut say);
+                self.chat.heard(Heard { from, name, message, id, number }, &mut say);
+                self.say(say).await;
+            }
+            ServerMessage::PeerState { from, state } => self.peer_state(from, state).await,
+            ServerMessage::Ack { id, .. } => {
+                let mut say = Vec::new();
+                self.chat.acknowledged(&id, &mut say);
                 self.say(say).await;
             }
             ServerMessage::Typing { from, typing } => self.typing(from, typing).await,
@@ -355,9 +387,9 @@ impl Actor {
             ServerMessage::IceCandidate { from, candidate } => {
                 self.mesh(Input::Candidate { from, candidate }).await;
             }
-            ServerMessage::Error { error, .. } => {
+            ServerMessage::Error { error, id } => {
                 let mut say = Vec::new();
-                if !self.chat.refused(&error, &mut say) {
+                if !self.chat.refused(&error, id.as_deref(), &mut say) {
                     let code = "server-refused";
                     say.push(Say::Tell(Event::Error { code, message: error }));
                 }
@@ -379,15 +411,69 @@ impl Actor {
         }
     }
 
+    /// Says what our devices do, to one peer or to all who want to know.
+    fn say_devices(&self, to: Option<UserId>, lines: Option<Lines>) {
+        if !self.chat.is_v2() {
+            return;
+        }
+        let on = |source| Some(self.parts.router.is_published(source));
+        let state = MediaState {
+            microphone: on(Source::Microphone),
+            camera: on(Source::Camera),
+            screen: on(Source::Screen),
+            tracks: lines.map(devices::to_wire),
+        };
+        if self.parts.signal.send(ClientMessage::PeerState { to, state }).is_err() {
+            tracing::debug!("too much to say at once; a state of our devices is lost");
+        }
+    }
+
+    async fn peer_state(&mut self, from: UserId, mut state: MediaState) {
+        let known = self.mesh.roster().iter().any(|member| member.id == from);
+        if !known || from == self.parts.user {
+            return;
+        }
+        if let Some(lines) = state.tracks.take()
+            && let Some(entry) = self.peers.get(&from)
+        {
+            entry.handle.send(ToPeer::Lines(devices::from_wire(lines))).ok();
+        }
+        if let Some(event) = self.devices.learn(from, state) {
+            self.tell(event).await;
+        }
+    }
+
+    async fn joined(&mut self, user: Member) {
+        let mut users = self.mesh.roster().to_vec();
+        match users.iter_mut().find(|member| member.id == user.id) {
+            Some(known) => *known = user,
+            None => users.push(user),
+        }
+        self.roster(users).await;
+    }
+
+    async fn left(&mut self, user: &UserId, reason: LeftReason) {
+        if matches!(reason, LeftReason::Lost | LeftReason::Slow) {
+            self.mesh(Input::Lost(user.clone())).await;
+        }
+        let users = self.mesh.roster().iter().filter(|member| member.id != *user);
+        let users = users.cloned().collect();
+        self.roster(users).await;
+    }
+
     async fn roster(&mut self, users: Vec<Member>) {
         let before = self.mesh.roster().to_vec();
         self.mesh(Input::Roster(users)).await;
         let here: BTreeSet<UserId> =
             self.mesh.roster().iter().map(|member| member.id.clone()).collect();
         self.typing.retain(|user| here.contains(user));
-        if self.mesh.roster() != before {
+        self.devices.keep(&here);
+        if std::mem::take(&mut self.roster_due) || self.mesh.roster() != before {
             self.tell(Event::Roster(self.mesh.roster().to_vec())).await;
         }
+        let mut say = Vec::new();
+        self.chat.members(&here, Instant::now(), &mut say);
+        self.say(say).await;
     }
 
     async fn peer_said(&mut self, message: FromPeer) {
@@ -397,6 +483,7 @@ impl Actor {
         };
         match what {
             What::Done(result) => self.mesh(Input::Done { peer, generation, result }).await,
+            What::Lines(lines) => self.say_devices(Some(peer), Some(lines)),
             What::Candidate(candidate) => {
                 self.mesh(Input::LocalCandidate { peer, generation, candidate }).await;
             }
@@ -480,6 +567,7 @@ impl Actor {
             creates_channel,
             label: self.parts.label.clone(),
             loopback: self.parts.loopback,
+            ice: self.parts.ice.clone(),
             streams: self.parts.streams.clone(),
             shows: Source::ALL.into_iter().filter(|source| router.is_published(*source)).collect(),
             router: Arc::clone(router),

@@ -4,26 +4,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_tungstenite::tungstenite::Error as SocketError;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
-use wire::{ClientConfig, ClientMessage, RoomId, ServerMessage, SignInRequest, SignInResponse};
+use wire::{ClientConfig, IceServers, SignInRequest, SignInResponse};
 
+use super::comeback::Setback;
 use crate::address::{Fingerprint, ServerUrl};
 use crate::session::JoinError;
 use crate::tls::Tls;
 
 /// How long each step of getting in may take.
-const STEP: Duration = Duration::from_secs(10);
+pub(super) const STEP: Duration = Duration::from_secs(10);
 /// Pause after "too many requests": servers let one or two sign in a second from one address.
 const BUSY: Duration = Duration::from_millis(1_200);
 /// How often it is tried again.
@@ -122,8 +122,18 @@ impl Server {
         Ok(body)
     }
 
-    /// Opens the WebSocket.
-    pub(crate) async fn connect(&self, token: &str) -> Result<Socket, JoinError> {
+    /// The STUN and TURN servers of the moment; `None` where there is no answer.
+    pub(crate) async fn ice_servers(&self, token: &str) -> Option<IceServers> {
+        let request = self.http.get(self.url.route("ice-servers")).bearer_auth(token);
+        let response = request.send().await.ok()?;
+        if response.status() != StatusCode::OK {
+            return None;
+        }
+        serde_json::from_slice(&self.body(response).await.ok()?).ok()
+    }
+
+    /// Opens the WebSocket; without a token where the hello will tell it.
+    pub(crate) async fn connect(&self, token: Option<&String>) -> Result<Socket, Setback> {
         let connecting = async {
             let address = (self.url.host(), self.url.port());
             let tcp = TcpStream::connect(address).await.map_err(|e| self.unreachable(&e))?;
@@ -139,11 +149,17 @@ impl Server {
             };
             self.upgrade(carrier, token).await
         };
-        tokio::time::timeout(STEP, connecting).await.unwrap_or(Err(JoinError::Timeout))
+        tokio::time::timeout(STEP, connecting)
+            .await
+            .unwrap_or_else(|_| Err(JoinError::Timeout.into()))
     }
 
-    async fn upgrade(&self, carrier: Box<dyn Carrier>, token: &str) -> Result<Socket, JoinError> {
-        let request = self.url.socket(token).into_client_request();
+    async fn upgrade(
+        &self,
+        carrier: Box<dyn Carrier>,
+        token: Option<&String>,
+    ) -> Result<Socket, Setback> {
+        let request = self.url.socket(token.map(String::as_str)).into_client_request();
         let mut request = request.map_err(|error| self.unreachable(&error))?;
         let origin = HeaderValue::from_str(&self.url.origin());
         let origin = origin.map_err(|error| self.unreachable(&error))?;
@@ -156,52 +172,19 @@ impl Server {
             Ok((socket, _)) => Ok(socket),
             Err(SocketError::Http(response)) => {
                 let body = response.body().as_deref().unwrap_or_default();
-                Err(refused(response.status().as_u16(), &String::from_utf8_lossy(body)))
+                let error = refused(response.status().as_u16(), &String::from_utf8_lossy(body));
+                let wait = response.headers().get("retry-after").and_then(seconds);
+                Err(Setback { wait, ..error.into() })
             }
-            Err(error) => Err(self.unreachable(&error)),
+            Err(error) => Err(self.unreachable(&error).into()),
         }
     }
 
-    /// Enters the room; resolves when the server shows that we are in it, with what it said up to
-    /// then: the roster comes last.
-    pub(crate) async fn join(
-        &self,
-        mut socket: Socket,
-        room: &RoomId,
-    ) -> Result<(Socket, Vec<ServerMessage>), JoinError> {
-        let joining = async {
-            let message = Message::text(ClientMessage::Join.to_json(room));
-            socket.send(message).await.map_err(|error| self.unreachable(&error))?;
-            let mut said = Vec::new();
-            while let Some(message) = socket.next().await {
-                let message = message.map_err(|error| self.unreachable(&error))?;
-                let bytes = match &message {
-                    Message::Text(text) => text.as_bytes(),
-                    Message::Binary(bytes) => bytes,
-                    _ => continue,
-                };
-                let Ok((of, message)) = ServerMessage::parse(bytes) else { continue };
-                match message {
-                    ServerMessage::Error { error, .. } => return Err(refused(0, &error)),
-                    ServerMessage::RoomUsers { .. } if of == room.as_str() => {
-                        said.push(message);
-                        return Ok(said);
-                    }
-                    other if of == room.as_str() => said.push(other),
-                    _ => {}
-                }
-            }
-            Err(self.not_a_server("it hung up"))
-        };
-        let joined = tokio::time::timeout(STEP, joining).await;
-        joined.unwrap_or(Err(JoinError::Timeout)).map(|said| (socket, said))
-    }
-
-    fn unreachable(&self, error: &dyn std::error::Error) -> JoinError {
+    pub(super) fn unreachable(&self, error: &dyn std::error::Error) -> JoinError {
         JoinError::Unreachable { server: self.url.origin(), reason: error.to_string() }
     }
 
-    fn not_a_server(&self, reason: &str) -> JoinError {
+    pub(super) fn not_a_server(&self, reason: &str) -> JoinError {
         JoinError::NotAServer { server: self.url.origin(), reason: reason.to_owned() }
     }
 
@@ -228,7 +211,13 @@ impl Server {
     }
 }
 
-fn refused(status: u16, text: &str) -> JoinError {
+/// The whole seconds of a `Retry-After`.
+fn seconds(value: &HeaderValue) -> Option<Duration> {
+    let seconds: u32 = value.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
+pub(super) fn refused(status: u16, text: &str) -> JoinError {
     let text = text.trim();
     let text = if text.is_empty() { "no reason given" } else { text };
     JoinError::Refused { status, text: text.chars().take(REFUSAL_CHARS).collect() }

@@ -30,24 +30,25 @@ impl Default for Patience {
 const SENDING: Duration = Duration::from_secs(10);
 
 /// Why a socket ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// We said goodbye, or nobody listens to it any more.
     Left,
-    /// The server closed it, with this code (0 where there is none).
-    Closed(u16),
+    /// The server closed it, with this code (0 where there is none) and this reason.
+    Closed(u16, String),
     /// Nothing was heard for too long.
     Silent,
     /// It broke.
     Broken,
 }
 
-/// Carries messages both ways until the socket ends.
+/// Carries messages both ways until the socket ends; counts those that came.
 pub(crate) async fn pump<S, E>(
     mut socket: S,
     room: &RoomId,
     to_send: &mut mpsc::Receiver<ClientMessage>,
     received: &mpsc::Sender<FromServer>,
+    count: &mut u64,
     patience: Patience,
 ) -> Ended
 where
@@ -63,16 +64,20 @@ where
                 heard_at = Instant::now();
                 match message {
                     Some(Ok(Message::Close(frame))) => {
-                        return Ended::Closed(frame.map_or(0, |frame| frame.code.into()));
+                        let (code, reason) = frame.map_or_else(Default::default, |frame| {
+                            (frame.code.into(), frame.reason.as_str().to_owned())
+                        });
+                        return Ended::Closed(code, reason);
                     }
                     Some(Ok(message)) => {
+                        *count += u64::from(message.is_text() || message.is_binary());
                         let Some(message) = read(&message, room) else { continue };
                         if received.send(message).await.is_err() {
                             return Ended::Left;
                         }
                     }
                     Some(Err(_)) => return Ended::Broken,
-                    None => return Ended::Closed(0),
+                    None => return Ended::Closed(0, String::new()),
                 }
             }
             message = to_send.recv() => {
@@ -130,6 +135,7 @@ mod tests {
     use std::task::{Context, Poll};
 
     use futures_util::stream;
+    use tokio_tungstenite::tungstenite::protocol::CloseFrame;
     use wire::UserId;
 
     use super::*;
@@ -182,23 +188,26 @@ mod tests {
         RoomId::new("r").unwrap()
     }
 
-    async fn run(lines: Vec<Message>) -> (Ended, Vec<FromServer>) {
+    async fn run(lines: Vec<Message>) -> (Ended, u64, Vec<FromServer>) {
         let (script, _said) = Script::new(lines, true);
         let (_sender, mut to_send) = mpsc::channel(1);
         let (received, mut heard) = mpsc::channel(100);
-        let ended = pump(script, &room(), &mut to_send, &received, Patience::default()).await;
+        let mut count = 0;
+        let ended =
+            pump(script, &room(), &mut to_send, &received, &mut count, Patience::default()).await;
         drop(received);
         let mut messages = Vec::new();
         while let Some(message) = heard.recv().await {
             messages.push(message);
         }
-        (ended, messages)
+        (ended, count, messages)
     }
 
     #[tokio::test]
     async fn text_and_binary_frames_are_read_alike_and_other_rooms_are_not() {
         let typing = r#"{"type":"chat.typing","room":"r","data":{"typing":true},"from":"a"}"#;
-        let (ended, messages) = run(vec![
+        let (ended, count, messages) = run(vec![
+            Message::Ping(Vec::new().into()),
             Message::text(typing),
             Message::binary(typing.as_bytes().to_vec()),
             Message::text(typing.replace("\"r\"", "\"other\"")),
@@ -206,12 +215,20 @@ mod tests {
             Message::text("rubbish"),
         ])
         .await;
-        assert_eq!(ended, Ended::Closed(0));
+        // Whatever was said counts, understood or not.
+        assert_eq!((ended, count), (Ended::Closed(0, String::new()), 5));
         let from = UserId::new("a").unwrap();
         let typing = ServerMessage::Typing { from, typing: true };
         assert!(matches!(&messages[..],
             [FromServer::Message(one), FromServer::Message(two), FromServer::Rubbish]
                 if *one == typing && *two == typing));
+    }
+
+    #[tokio::test]
+    async fn the_words_of_a_close_are_kept() {
+        let frame = CloseFrame { code: 1013.into(), reason: "too slow; retry-after=5".into() };
+        let (ended, ..) = run(vec![Message::Close(Some(frame))]).await;
+        assert_eq!(ended, Ended::Closed(1013, "too slow; retry-after=5".to_owned()));
     }
 
     #[tokio::test]
@@ -222,7 +239,7 @@ mod tests {
         sender.send(ClientMessage::Typing { typing: true }).await.unwrap();
         sender.send(ClientMessage::Leave).await.unwrap();
         assert_eq!(
-            pump(script, &room(), &mut to_send, &received, Patience::default()).await,
+            pump(script, &room(), &mut to_send, &received, &mut 0, Patience::default()).await,
             Ended::Left
         );
         let mut kinds = Vec::new();
@@ -243,7 +260,7 @@ mod tests {
         let (received, _heard) = mpsc::channel(1);
         let (ping_every, silence) = (Duration::from_millis(5), Duration::from_millis(20));
         let patience = Patience { ping_every, silence };
-        let ended = pump(script, &room(), &mut to_send, &received, patience).await;
+        let ended = pump(script, &room(), &mut to_send, &received, &mut 0, patience).await;
         assert_eq!(ended, Ended::Silent);
     }
 }

@@ -5,6 +5,7 @@ use net::{Member, PeerState, Source};
 
 use super::{Meeting, Message, Panel, Person, chat};
 use crate::call::CallEvent;
+use crate::i18n::chat as words;
 use crate::icon::Icon;
 use crate::screen::home::sentence;
 use crate::theme::Tint;
@@ -22,6 +23,11 @@ impl Meeting {
             CallEvent::Peer { peer, state } => {
                 if let Some(person) = self.person_mut(&peer) {
                     person.state = state;
+                }
+            }
+            CallEvent::Devices { peer, microphone, .. } => {
+                if let Some(person) = self.person_mut(&peer) {
+                    person.muted = microphone == Some(false);
                 }
             }
             CallEvent::Source { source, on } => self.switched(source, on),
@@ -51,6 +57,10 @@ impl Meeting {
             CallEvent::Unreadable { from, why } => {
                 self.chat.unreadable(&from, &self.name_of(&from), why);
                 self.count_unread();
+            }
+            CallEvent::Missed { from, name, count } => {
+                let name = if name.is_empty() { self.name_of(&from) } else { name };
+                self.notify(Icon::Warning, Tint::Warning, words::missed(&name, count));
             }
             CallEvent::Sent { id } => self.chat.delivered(id, Ok(())),
             CallEvent::NotSent { id, why } => {
@@ -96,6 +106,7 @@ impl Meeting {
                     state: PeerState::Connecting,
                     typing: false,
                     speaking: false,
+                    muted: false,
                 }),
             }
         }

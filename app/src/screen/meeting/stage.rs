@@ -119,7 +119,10 @@ impl Meeting {
                 .ring(speaking)
                 .scale_factor(self.scale_factor)
         });
-        let muted = ours && !self.on.microphone;
+        let muted = match of {
+            Of::Us => !self.on.microphone,
+            Of::Person(person) => person.muted,
+        };
         let name = elided(name, NAME_CHARS);
         let name = if ours { format!("{name} ({})", words::YOU) } else { name };
         let name = container(chip(name, muted.then_some(Icon::MicOff)))
@@ -152,7 +155,7 @@ impl Meeting {
     }
 
     pub(super) fn people_panel(&self) -> Element<'_, Message> {
-        let us = person_row(&self.name, words::YOU, false);
+        let us = person_row(&self.name, words::YOU, false, !self.on.microphone);
         let others = self.people.iter().map(|person| {
             let state = match person.state {
                 PeerState::Connecting => words::CONNECTING,
@@ -160,7 +163,7 @@ impl Meeting {
                 PeerState::Failed | PeerState::Closed => words::FAILED,
                 PeerState::Connected => "",
             };
-            person_row(&person.name, state, person.speaking)
+            person_row(&person.name, state, person.speaking, person.muted)
         });
         let people = column![us].extend(others).spacing(gap::XS).padding(gap::M);
         panel(
@@ -287,11 +290,18 @@ pub(super) fn panel<'a>(
     row![edge, content].into()
 }
 
-fn person_row<'a>(name: &'a str, remark_on: &'a str, speaking: bool) -> Element<'a, Message> {
+fn person_row<'a>(
+    name: &'a str,
+    remark_on: &'a str,
+    speaking: bool,
+    muted: bool,
+) -> Element<'a, Message> {
     let mut content = row![avatar(name, 36.0), text(name).size(size::BODY), space::horizontal()]
         .spacing(gap::M)
         .align_y(Alignment::Center);
-    if speaking {
+    if muted {
+        content = content.push(icon(Icon::MicOff, size::LARGE, Tint::Muted));
+    } else if speaking {
         content = content.push(icon(Icon::Mic, size::LARGE, Tint::Positive));
     }
     if !remark_on.is_empty() {
