@@ -10,14 +10,11 @@ import { realTimers } from './timers.js';
 
 /** @typedef {import('./home.js').JoinRequest} JoinRequest */
 
-/** No third party is asked for anything: peers find each other with what they know themselves. */
-const RTC_CONFIGURATION = { iceServers: [] };
-
 const TITLE = document.title;
 
 class App {
   #home = new Home({ onJoin: (request) => void this.#join(request) });
-  #meeting = new Meeting({ onLeave: () => this.#leave() });
+  #meeting = new Meeting({ onLeave: (why) => this.#leave(why) });
   /** @type {Call | null} */
   #call = null;
   /** @type {WakeLockSentinel | null} */
@@ -57,7 +54,7 @@ class App {
         random: Math.random,
         fetch: (input, init) => fetch(input, init),
         WebSocket,
-        createConnection: () => new RTCPeerConnection(RTC_CONFIGURATION),
+        createConnection: (iceServers) => new RTCPeerConnection({ iceServers }),
         createStream: () => new MediaStream(),
         devices: navigator.mediaDevices,
         permissions: navigator.permissions,
@@ -82,10 +79,11 @@ class App {
     void this.#stayAwake();
   }
 
-  #leave() {
+  /** @param {string} [why] where it is not of the user's own will */
+  #leave(why) {
     if (!this.#call) return;
     this.#close();
-    this.#home.shown();
+    this.#home.shown(why === undefined ? undefined : { problem: why });
   }
 
   #close() {

@@ -3,6 +3,8 @@
 // The page gives commands and gets events; it knows no protocol, and this knows no page.
 
 import { checkText, Outbox } from './chat.js';
+import { Hearing } from './hearing.js';
+import { IceServers } from './ice.js';
 import { Images } from './images.js';
 import { newRoomId, roomOnTheWire } from './invite.js';
 import { LocalDevices } from './media.js';
@@ -19,6 +21,10 @@ import { TypingNotice, Typists } from './typing.js';
  * @typedef {{ type: 'identity', user: string, name: string }
  *   | { type: 'chat', from: string, name: string, own: boolean, text: string, protection: Protection }
  *   | { type: 'unreadable', from: string, name: string, why: string }
+ *   | { type: 'missed', from: string, name: string, count: number }
+ *   | { type: 'devices', user: string, microphone: boolean | null, camera: boolean | null,
+ *       screen: boolean | null }
+ *   | { type: 'over', why: string }
  *   | { type: 'message-state', id: string, state: import('./chat.js').SendState, why: string | null }
  *   | { type: 'typing', names: string[] }
  *   | Extract<import('./session.js').SessionEvent, { type: 'link' }>
@@ -35,7 +41,8 @@ import { TypingNotice, Typists } from './typing.js';
  * @property {string} rawRoom
  * @property {string} passphrase
  * @property {{ microphone: boolean, camera: boolean }} start what is on at first
- * @property {import('./session.js').World & { createConnection: () => RTCPeerConnection,
+ * @property {import('./session.js').World & {
+ *   createConnection: (iceServers: RTCIceServer[]) => RTCPeerConnection,
  *   createStream: () => MediaStream, devices: MediaDevices | undefined,
  *   permissions: Permissions | undefined }} world
  * @property {(event: CallEvent) => void} onEvent
@@ -67,6 +74,10 @@ export class Call {
   #identity = null;
   #label = '';
   #linked = false;
+  #ice;
+  #hearing = new Hearing();
+  /** What others say about their devices. @type {Map<string, import('./wire.js').PeerMediaState>} */
+  #states = new Map();
   #closed = false;
   /** Names of everybody who was here, for what they wrote. @type {Map<string, string>} */
   #names = new Map();
@@ -80,6 +91,12 @@ export class Call {
     const { timers } = world;
     const onEvent = (/** @type {CallEvent} */ event) => this.#tell(event);
     this.#session = new Session({ origin, name, world, onEvent: (event) => this.#heard(event) });
+    this.#ice = new IceServers({
+      timers,
+      random: world.random,
+      ask: () => this.#session.iceServers(),
+      onChange: (servers) => this.#mesh?.setIceServers(servers),
+    });
     this.#images = new Images({ timers, onEvent });
     this.#devices = new LocalDevices({
       devices: world.devices,
@@ -88,6 +105,7 @@ export class Call {
       timers,
       onEvent: (event) => {
         if (event.type === 'track-changed') this.#mesh?.trackChanged(event.source);
+        if (event.type === 'device') this.#sayDevices({});
         this.#tell(event);
       },
     });
@@ -101,8 +119,12 @@ export class Call {
     });
     this.#outbox = new Outbox({
       timers,
+      newId: newRoomId,
       seal: (text) => this.#sealed(text),
-      transmit: (message) => this.#session.send({ type: 'chat.message', data: { message } }),
+      transmit: ({ wire: message, id }) => {
+        const data = id === null ? { message } : { message, id };
+        return this.#session.send({ type: 'chat.message', data });
+      },
       onState: ({ id, state, why }) => onEvent({ type: 'message-state', id, state, why }),
     });
   }
@@ -197,6 +219,7 @@ export class Call {
     if (this.#closed) return;
     this.#closed = true;
     this.#session.close();
+    this.#ice.close();
     this.#mesh?.close();
     this.#images.close();
     this.#outbox.close();
@@ -212,6 +235,7 @@ export class Call {
   /** @param {Identity} identity ours, at first and after the server took the old one away */
   #become(identity) {
     this.#mesh?.close();
+    if (this.#identity) this.#outbox.renamed();
     this.#identity = identity;
     const { user, name } = identity;
     this.#names.set(user, name);
@@ -221,7 +245,7 @@ export class Call {
       self: user,
       label: this.#label,
       local: this.#devices.local,
-      createConnection,
+      createConnection: () => createConnection(this.#ice.current),
       timers,
       send: (message) => this.#session.send(message),
       onEvent: (event) => this.#meshed(event),
@@ -240,13 +264,24 @@ export class Call {
         break;
       case 'link':
         if (event.state === 'connected') {
+          const { v2, resumed } = event;
+          const members = this.#mesh?.members.map(({ id }) => id) ?? [];
           if (this.#linked) this.#mesh?.linkRestored();
           this.#linked = true;
-          this.#outbox.linkRestored();
+          if (!resumed) this.#hearing.forgetNumbers();
+          this.#outbox.linkRestored({ v2, resumed, members });
+          if (v2) this.#sayDevices({});
         } else {
           this.#mesh?.linkLost();
+          this.#outbox.linkLost();
           this.#typists.clear();
         }
+        this.#tell(event);
+        break;
+      case 'ice':
+        this.#ice.learn(event.answer);
+        break;
+      case 'over':
         this.#tell(event);
         break;
     }
@@ -258,18 +293,38 @@ export class Call {
       case 'room.users':
         for (const { id, name } of message.users) this.#names.set(id, name);
         this.#mesh?.updateRoster(message.users);
+        this.#present(message.users.map(({ id }) => id));
         break;
+      case 'room.joined':
+        this.#names.set(message.member.id, message.member.name);
+        this.#mesh?.joined(message.member);
+        this.#outbox.members([message.member.id]);
+        break;
+      case 'room.left': {
+        const { user, reason } = message;
+        this.#mesh?.left({ user, lost: reason === 'lost' || reason === 'slow' });
+        break;
+      }
       case 'chat.message':
         this.#opening = this.#opening.then(() => this.#open(message));
         break;
+      case 'chat.ack':
+        this.#outbox.acknowledged(message.id);
+        break;
+      case 'peer.state':
+        this.#learnState(message);
+        break;
+      case 'session.welcome':
+        break; // the session has dealt with it
       case 'chat.typing':
         if (message.from !== this.user) {
           this.#typists.heard({ user: message.from, typing: message.typing });
         }
         break;
       case 'general.error': {
-        const why = CHAT_REFUSALS.get(message.error);
-        if (why !== undefined) this.#outbox.refused(why);
+        const { id, error } = message;
+        const why = CHAT_REFUSALS.get(error) ?? (id === null ? undefined : `${error}.`);
+        if (why !== undefined) this.#outbox.refused({ why, id });
         else this.#tell({ type: 'trouble', what: message.error });
         break;
       }
@@ -278,10 +333,42 @@ export class Call {
     }
   }
 
-  /** @param {{ from: string, message: string }} received */
-  async #open({ from, message }) {
+  /** Who is in the room, by a snapshot. @param {string[]} members */
+  #present(members) {
+    const here = new Set(members);
+    this.#hearing.keep(here);
+    for (const user of [...this.#states.keys()]) if (!here.has(user)) this.#states.delete(user);
+    this.#outbox.members(members);
+  }
+
+  /**
+   * Says what our devices do: to one peer together with what our m-lines carry, or to all.
+   * @param {{ to?: string, tracks?: Record<string, import('./sources.js').Source> }} about
+   */
+  #sayDevices(about) {
+    const on = (/** @type {import('./media.js').Device} */ device) => this.#devices.isOn(device);
+    const state = { microphone: on('microphone'), camera: on('camera'), screen: on('screen') };
+    this.#session.send({ type: 'peer.state', data: { ...about, ...state } });
+  }
+
+  /** @param {{ from: string, state: import('./wire.js').PeerMediaState }} message */
+  #learnState({ from, state }) {
+    if (from === this.user || !this.#mesh?.has(from)) return;
+    const { lines, ...devices } = state;
+    if (lines) this.#mesh.learnLines(from, lines);
+    const known = { ...this.#states.get(from), ...devices };
+    this.#states.set(from, known);
+    const { microphone = null, camera = null, screen = null } = known;
+    this.#tell({ type: 'devices', user: from, microphone, camera, screen });
+  }
+
+  /** @param {{ from: string, message: string, id: string | null, seq: number | null }} received */
+  async #open({ from, message, id, seq }) {
     const own = from === this.user;
-    if (own && this.#outbox.echoed(message)) return;
+    if (own && this.#outbox.echoed({ wire: message, id })) return;
+    const count = own ? 0 : this.#hearing.missing({ from, seq });
+    if (!this.#hearing.isNew({ from, id })) return;
+    if (count > 0) this.#tell({ type: 'missed', from, name: this.#nameOf(from), count });
     const opened = await this.#seal?.open({ from, message });
     if (!opened) return;
     const name = this.#nameOf(from);
@@ -296,6 +383,10 @@ export class Call {
 
   /** @param {import('./mesh.js').MeshEvent} event */
   #meshed(event) {
+    if (event.type === 'lines') {
+      this.#sayDevices({ to: event.user, tracks: event.lines });
+      return;
+    }
     if (event.type === 'channel') {
       this.#images.attach({ user: event.user, channel: event.channel });
     } else if (event.type === 'channel-closed') {

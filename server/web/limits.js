@@ -37,3 +37,16 @@ export const ROSTER_GRACE_MS = 1_000;
 export const ROSTER_GRACE_AFTER_RECONNECT_MS = 15_000;
 /** A chat message whose echo has not come back by then has failed. */
 export const ECHO_TIMEOUT_MS = 5_000;
+/** How long a message waits for a connection; then it has failed. */
+export const AWAY_TIMEOUT_MS = 15_000;
+/** After a session that could not be resumed: how long what is said again waits for the others, who
+ * come back in their own time and would miss it. */
+export const GATHERING_MS = 3_000;
+/** How long a member whose own way to the server is broken is kept while its connection lives. */
+export const LOST_GRACE_MS = 30_000;
+/** Characters in the id of a chat message; ours are UUIDs. */
+export const CHAT_ID_CHARS = 64;
+/** Characters in the token that resumes a session. */
+export const RESUME_TOKEN_CHARS = 512;
+/** M-lines in a `peer.state`. */
+export const PEER_STATE_TRACKS = 64;

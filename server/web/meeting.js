@@ -64,12 +64,17 @@ export class Meeting {
   #self = { user: '', name: '' };
   /** @type {Map<string, string>} */
   #names = new Map();
+  /** Whose microphone is on or off, as they say themselves. @type {Map<string, boolean>} */
+  #microphones = new Map();
   /** Who was here before us is not news. */
   #quiet = true;
 
-  /** @param {{ onLeave: () => void }} options */
+  #onLeave;
+
+  /** @param {{ onLeave: (why?: string) => void }} options `why` not of the user's own will */
   constructor({ onLeave }) {
-    byId('leave', HTMLButtonElement).addEventListener('click', onLeave);
+    this.#onLeave = onLeave;
+    byId('leave', HTMLButtonElement).addEventListener('click', () => onLeave());
     for (const device of /** @type {const} */ (['microphone', 'camera', 'screen'])) {
       this.#tools[device].addEventListener('click', () => void this.#toggle(device));
     }
@@ -114,6 +119,7 @@ export class Meeting {
     this.#request = null;
     this.#self = { user: '', name: '' };
     this.#names.clear();
+    this.#microphones.clear();
     this.#tiles.clear();
     this.#people.clear();
     this.#log.clear();
@@ -158,8 +164,16 @@ export class Meeting {
         this.#tiles.removeTrack(event);
         break;
       case 'activity':
-        this.#tiles.setActivity(event);
-        if (event.source === 'microphone') this.#people.setMuted(event.user, event.activity.silent);
+        this.#active(event);
+        break;
+      case 'devices':
+        if (event.microphone === null) break;
+        this.#microphones.set(event.user, event.microphone);
+        this.#tiles.setMuted(event.user, !event.microphone);
+        this.#people.setMuted(event.user, !event.microphone);
+        break;
+      case 'over':
+        this.#onLeave(event.why);
         break;
       case 'device':
         this.#device(event);
@@ -175,6 +189,15 @@ export class Meeting {
     }
   }
 
+  /** What is heard and seen of somebody; what they say about their microphone counts for more.
+   * @param {Extract<CallEvent, { type: 'activity' }>} event */
+  #active(event) {
+    const on = event.source === 'microphone' ? this.#microphones.get(event.user) : undefined;
+    const silent = on === undefined ? event.activity.silent : !on;
+    this.#tiles.setActivity({ ...event, activity: { ...event.activity, silent } });
+    if (event.source === 'microphone') this.#people.setMuted(event.user, silent);
+  }
+
   /** @param {CallEvent} event */
   #chat(event) {
     switch (event.type) {
@@ -184,6 +207,11 @@ export class Meeting {
       case 'unreadable':
         this.#log.addUnreadable(event);
         break;
+      case 'missed': {
+        const messages = event.count === 1 ? 'message' : 'messages';
+        this.#log.addEvent(`${event.count} ${messages} from ${event.name} did not arrive`);
+        break;
+      }
       case 'message-state':
         this.#log.setState(event);
         break;
@@ -231,6 +259,7 @@ export class Meeting {
     this.#banner.hidden = !away;
     if (away) {
       this.#banner.textContent =
+        event.why ??
         'The server can’t be reached. Sound and pictures go on; chat waits until it is back.';
     }
   }
@@ -245,6 +274,7 @@ export class Meeting {
       this.#tiles.removePerson(user);
       this.#people.remove(user);
       this.#names.delete(user);
+      this.#microphones.delete(user);
     }
     if (!this.#quiet) this.#log.addEvent(`${name} ${change}`);
   }

@@ -20,6 +20,7 @@ import { Roster } from './roster.js';
  *   | { type: 'channel', user: string, channel: RTCDataChannel }
  *   | { type: 'channel-closed', user: string }
  *   | { type: 'activity', user: string, source: Source, activity: import('./activity.js').Activity }
+ *   | { type: 'lines', user: string, lines: Record<string, Source> }
  *   | { type: 'full', member: Member }
  *   | { type: 'trouble', what: string }
  * } MeshEvent `full`: this member is in the room, but there is no place for a connection
@@ -71,9 +72,34 @@ export class Mesh {
     return this.#roster.members;
   }
 
+  /** @param {string} user whether somebody of that id is in the room */
+  has(user) {
+    return this.#roster.has(user);
+  }
+
   /** @param {Member[]} users a snapshot of the server */
   updateRoster(users) {
     if (!this.#closed) this.#roster.update(users);
+  }
+
+  /** @param {Member} member who came */
+  joined(member) {
+    if (!this.#closed) this.#roster.joined(member);
+  }
+
+  /** @param {{ user: string, lost: boolean }} of `lost`: not of their own will */
+  left(of) {
+    if (!this.#closed) this.#roster.left(of);
+  }
+
+  /** @param {string} user @param {Map<string, Source>} lines what its m-lines carry */
+  learnLines(user, lines) {
+    this.#peers.get(user)?.learnLines(lines);
+  }
+
+  /** @param {RTCIceServer[]} servers for new connections, and for new paths of the others */
+  setIceServers(servers) {
+    for (const peer of this.#peers.values()) peer.setIceServers(servers);
   }
 
   /** @param {import('./wire.js').Signal} signal */

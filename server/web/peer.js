@@ -20,8 +20,9 @@ import { compareIds } from './wire.js';
  *   | { type: 'track-ended', source: Source }
  *   | { type: 'channel', channel: RTCDataChannel }
  *   | { type: 'channel-closed' }
+ *   | { type: 'lines', lines: Record<string, Source> }
  *   | { type: 'trouble', what: string }
- * } PeerEvent `trouble` is for the console: names no person and no address
+ * } PeerEvent `lines`: what we send on which m-line, whenever that has changed; `trouble` is for the console: names no person and no address
  */
 
 /**
@@ -72,6 +73,8 @@ export class Peer {
   #everConnected = false;
   /** @type {PeerState} */
   #state = 'connecting';
+  /** What was told about our m-lines. */
+  #lines = '{}';
 
   /** @param {PeerOptions} options */
   constructor(options) {
@@ -111,6 +114,18 @@ export class Peer {
    * @param {Source} source */
   trackChanged(source) {
     this.#run(() => this.#senders.changed(this.#pc, source));
+  }
+
+  /** What the peer says that its m-lines carry.
+   * @param {Map<string, Source>} lines */
+  learnLines(lines) {
+    this.#run(() => this.#tracks.learn(lines, this.#pc));
+  }
+
+  /** Newer STUN and TURN servers: for the next search of a path; what flows goes on.
+   * @param {RTCIceServer[]} iceServers */
+  setIceServers(iceServers) {
+    this.#run(() => this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers }));
   }
 
   /** The link to the server is back: what could not be said meanwhile is said now. */
@@ -174,11 +189,25 @@ export class Peer {
       polite: this.#polite,
       senders: this.#senders,
       timers,
-      send: (type, sdp) => void send({ type, data: { sdp, to: this.id } }),
+      send: (type, sdp) => {
+        send({ type, data: { sdp, to: this.id } });
+        this.#tellLines();
+      },
       run: (step) => this.#run(() => (pc === this.#pc ? step() : undefined)),
-      onSettled: () => this.#tracks.settle(pc),
+      onSettled: () => {
+        this.#tracks.settle(pc);
+        this.#tellLines();
+      },
       onMisfit: () => this.#run(() => this.#renew()),
     });
+  }
+
+  #tellLines() {
+    const lines = this.#senders.lines();
+    const text = JSON.stringify(lines);
+    if (text === this.#lines) return;
+    this.#lines = text;
+    this.#o.onEvent({ type: 'lines', lines });
   }
 
   #prepare() {
@@ -269,6 +298,7 @@ export class Peer {
   #reset() {
     this.#discard();
     this.#remoteEnd = null;
+    this.#lines = '{}';
     this.#pc = this.#create();
     this.#negotiation = this.#negotiate();
     this.#prepare();

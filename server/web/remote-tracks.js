@@ -13,6 +13,9 @@ export class RemoteTracks {
   #onEvent;
   /** @type {Map<RTCRtpTransceiver, { track: MediaStreamTrack, kind: string, stream: string | null }>} */
   #received = new Map();
+  /** What the other side says that its m-lines carry, by `mid`; that goes before guesses.
+   * @type {Map<string, Source>} */
+  #lines = new Map();
   /** What was announced. @type {Map<Source, MediaStreamTrack>} */
   #shown = new Map();
 
@@ -43,8 +46,18 @@ export class RemoteTracks {
     this.#announce(transceivers);
   }
 
+  /**
+   * @param {Map<string, Source>} lines
+   * @param {RTCPeerConnection} pc
+   */
+  learn(lines, pc) {
+    this.#lines = lines;
+    this.#announce(pc.getTransceivers());
+  }
+
   clear() {
     this.#received.clear();
+    this.#lines = new Map();
     this.#announce([]);
   }
 
@@ -55,8 +68,14 @@ export class RemoteTracks {
 
   /** @param {RTCRtpTransceiver[]} order of the m-lines */
   #announce(order) {
-    const tracks = order.flatMap((transceiver) => this.#received.get(transceiver) ?? []);
-    const found = classify(tracks);
+    const tracks = order.flatMap((transceiver) => {
+      const received = this.#received.get(transceiver);
+      if (!received) return [];
+      const said = this.#lines.get(transceiver.mid ?? '');
+      return [{ ...received, said: said && kindOf(said) === received.kind ? said : null }];
+    });
+    const found = classify(tracks.filter(({ said }) => said === null));
+    for (const track of tracks) if (track.said) found.set(track.said, track);
     for (const source of SOURCES) {
       const before = this.#shown.get(source);
       const now = found.get(source)?.track;

@@ -1,9 +1,9 @@
 // @ts-check
-// Who is in the room. Snapshots of the server come in; who came and who went comes out, where
+// Who is in the room. Snapshots of the server and its news come in; who came and who went comes out, where
 // "went" waits for a grace: old web clients leave and join again within milliseconds whenever
 // their user toggles the microphone, and after an outage everybody returns in their own time.
 
-import { ROSTER_GRACE_AFTER_RECONNECT_MS, ROSTER_GRACE_MS } from './limits.js';
+import { LOST_GRACE_MS, ROSTER_GRACE_AFTER_RECONNECT_MS, ROSTER_GRACE_MS } from './limits.js';
 
 /** @typedef {import('./wire.js').Member} Member */
 
@@ -69,20 +69,29 @@ export class Roster {
     this.#begun = true;
     const present = new Set(users.map(({ id }) => id));
     for (const member of users) {
-      if (member.id === this.#self) continue;
-      this.#timers.clear(this.#missing.get(member.id)?.timer);
-      this.#missing.delete(member.id);
-      const known = this.#members.get(member.id);
-      if (known?.name === member.name) continue;
-      this.#members.set(member.id, member);
-      changed = true;
-      if (!known) this.#onEvent({ type: 'joined', member });
+      if (member.id !== this.#self && this.#meet(member)) changed = true;
     }
     for (const { id } of this.#members.values()) {
       if (present.has(id) || this.#missing.has(id)) continue;
-      this.#wait(id, this.#timers.now());
+      this.#wait(id, this.#timers.now(), -Infinity);
     }
     if (changed) this.#onEvent({ type: 'roster', members: this.members });
+  }
+
+  /** Somebody came, or has another name. @param {Member} member */
+  joined(member) {
+    if (member.id === this.#self) return;
+    if (this.#meet(member)) this.#onEvent({ type: 'roster', members: this.members });
+  }
+
+  /**
+   * Somebody went.
+   * @param {{ user: string, lost: boolean }} of `lost`: not of their own will
+   */
+  left({ user, lost }) {
+    if (!this.#members.has(user) || this.#missing.has(user)) return;
+    const now = this.#timers.now();
+    this.#wait(user, now, lost ? now + LOST_GRACE_MS : -Infinity);
   }
 
   /** A peer's connection has ended: whoever is missing and only waited for that is gone.
@@ -98,15 +107,27 @@ export class Roster {
     this.#members.clear();
   }
 
+  /** @param {Member} member who is here @returns {boolean} whether that is news */
+  #meet(member) {
+    this.#timers.clear(this.#missing.get(member.id)?.timer);
+    this.#missing.delete(member.id);
+    const known = this.#members.get(member.id);
+    if (known?.name === member.name) return false;
+    this.#members.set(member.id, member);
+    if (!known) this.#onEvent({ type: 'joined', member });
+    return true;
+  }
+
   /**
    * @param {string} id
    * @param {number} since
+   * @param {number} until a living connection counts for more than the server's word
    */
-  #wait(id, since) {
+  #wait(id, since, until) {
     const timer = this.#timers.set(ROSTER_GRACE_MS, () => {
       const end = this.#returnedAt + ROSTER_GRACE_AFTER_RECONNECT_MS;
-      const patient = !this.#linked || this.#timers.now() < end;
-      if (patient && this.#isAlive(id)) this.#wait(id, since);
+      const patient = !this.#linked || this.#timers.now() < Math.max(end, until);
+      if (patient && this.#isAlive(id)) this.#wait(id, since, until);
       else this.#remove(id);
     });
     this.#missing.set(id, { since, timer });

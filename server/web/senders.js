@@ -94,6 +94,14 @@ export class Senders {
     }
   }
 
+  /** Which m-line carries what, by `mid`. @returns {Record<string, Source>} */
+  lines() {
+    /** @type {Record<string, Source>} */
+    const lines = {};
+    for (const [source, { mid }] of this.#transceivers) if (mid !== null) lines[mid] = source;
+    return lines;
+  }
+
   /** @param {number} bitsPerSecond */
   async limitCamera(bitsPerSecond) {
     const sender = this.#transceivers.get('camera')?.sender;

@@ -1,9 +1,13 @@
 // @ts-check
 // The link to the server: signs in, opens the socket, joins the room, and comes back when it
-// breaks. Peer connections live on meanwhile; nothing here knows them.
+// breaks. Peer connections live on meanwhile; nothing here knows them. It says hello to every
+// server; one that answers with a welcome speaks version 2, and the session goes on over sockets.
 
-import { checkToken, JoinError, loadConfig, signIn, UNREACHABLE } from './sign-in.js';
+import { CLOSE, Comeback } from './comeback.js';
 import { FRAME_BYTES } from './limits.js';
+import {
+  checkToken, JoinError, loadConfig, loadIceServers, signIn, UNREACHABLE,
+} from './sign-in.js';
 import { parseMessage } from './wire.js';
 
 /** @typedef {import('./wire.js').Message} Message */
@@ -12,10 +16,13 @@ import { parseMessage } from './wire.js';
 
 /**
  * @typedef {{ type: 'message', message: Message }
- *   | { type: 'link', state: 'connected' }
- *   | { type: 'link', state: 'reconnecting', attempt: number, retryMs: number }
+ *   | { type: 'link', state: 'connected', v2: boolean, resumed: boolean }
+ *   | { type: 'link', state: 'reconnecting', attempt: number, retryMs: number, why: string | null }
  *   | { type: 'identity', identity: Identity }
- * } SessionEvent `identity`: the old token is worth nothing any more, we are somebody new
+ *   | { type: 'ice', answer: import('./ice.js').IceAnswer }
+ *   | { type: 'over', why: string }
+ * } SessionEvent `identity`: the old token is worth nothing any more, we are somebody new;
+ *   `resumed`: nothing was lost meanwhile; `over`: the server does not want us any more
  */
 
 /**
@@ -26,9 +33,6 @@ import { parseMessage } from './wire.js';
  * @property {() => number} random from 0 to 1
  */
 
-/** First pause before the socket is opened again; it doubles up to the longest. */
-const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 10_000;
 /** A socket that is not in the room by then is given up. */
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Messages that we send at once, and then each second. Servers of the base protocol allow 60 and
@@ -52,7 +56,15 @@ export class Session {
   #socket = null;
   #joined = false;
   #closed = false;
-  #attempt = 0;
+  #comeback = new Comeback();
+  /** The newest version that the server says it speaks. */
+  #protocol = 1;
+  /** Whether this socket has had its welcome. */
+  #welcomed = false;
+  /** For going on with the session; empty in version 1. */
+  #resume = '';
+  /** Messages of this session so far, over all sockets. */
+  #received = 0;
   /** @type {unknown} */
   #retryTimer = null;
   /** @type {unknown} */
@@ -79,14 +91,23 @@ export class Session {
   }
 
   /** The deployment's names. */
-  config() {
-    return loadConfig({ origin: this.#origin, fetch: this.#world.fetch });
+  async config() {
+    const config = await loadConfig({ origin: this.#origin, fetch: this.#world.fetch });
+    this.#protocol = config.protocol;
+    return config;
+  }
+
+  /** The STUN and TURN servers of the moment; `null` where there is no answer. */
+  iceServers() {
+    const token = this.#identity?.token ?? '';
+    return loadIceServers({ origin: this.#origin, token, fetch: this.#world.fetch });
   }
 
   /** A new identity from the server. */
   async signIn() {
     const { fetch, timers } = this.#world;
     this.#identity = await signIn({ origin: this.#origin, name: this.#name, fetch, timers });
+    this.#resume = '';
     return this.#identity;
   }
 
@@ -116,6 +137,7 @@ export class Session {
     if (!this.#joined || this.#closed) return false;
     const text = JSON.stringify({ type, room: this.#room, data });
     if (new TextEncoder().encode(text).length > FRAME_BYTES) return false;
+    if (type === 'peer.state' && !this.#welcomed) return false;
     if (type === 'chat.message' || type === 'chat.typing') {
       this.#allow(0);
       this.#allowance -= 1;
@@ -131,7 +153,7 @@ export class Session {
   /** Tries again now: the network is back, or somebody waits for an echo that does not come. */
   hurry() {
     if (this.#closed || this.#socket !== null) return;
-    this.#attempt = 0;
+    this.#comeback.hurried();
     this.#open();
   }
 
@@ -139,7 +161,7 @@ export class Session {
   renew() {
     if (this.#closed || !this.#joined) return;
     this.#drop();
-    this.#lost();
+    this.#lost({ code: 0, reason: '' });
   }
 
   /** Leaves the room and closes the socket. */
@@ -158,52 +180,91 @@ export class Session {
     const { WebSocket, timers } = this.#world;
     timers.clear(this.#retryTimer);
     this.#retryTimer = null;
-    const base = this.#origin.replace(/^http/u, 'ws');
-    const token = encodeURIComponent(this.#identity?.token ?? '');
-    const socket = new WebSocket(`${base}/ws?token=${token}`);
+    // A server of version 2 is told the token in the hello, where no log sees it.
+    const byHello = this.#protocol >= 2;
+    const token = this.#identity?.token ?? '';
+    const query = byHello ? '' : `?token=${encodeURIComponent(token)}`;
+    const socket = new WebSocket(`${this.#origin.replace(/^http/u, 'ws')}/ws${query}`);
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
+    this.#welcomed = false;
     let opened = false;
     socket.onopen = () => {
       opened = true;
+      // In one flight: an old server refuses the one and answers the other.
+      const hello = { v: 2, ...(byHello && { token }), ...this.#goingOn(), caps: [] };
+      socket.send(JSON.stringify({ type: 'session.hello', room: '', data: hello }));
       socket.send(JSON.stringify({ type: 'chat.join', room: this.#room, data: {} }));
     };
     socket.onmessage = ({ data }) => {
+      if (socket !== this.#socket) return;
+      if (this.#welcomed) this.#received += 1;
       const text = typeof data === 'string' ? data : new TextDecoder().decode(data);
       const message = parseMessage(text);
-      if (message && socket === this.#socket) this.#receive(message);
+      if (message) this.#receive(message);
     };
-    socket.onclose = () => {
+    socket.onclose = (event) => {
       if (socket !== this.#socket) return;
       this.#drop();
-      if (!this.#closed) void this.#failed(opened);
+      const { code = 0, reason = '' } = event ?? {};
+      if (!this.#closed) void this.#failed(opened, { code, reason });
     };
     this.#connectTimer = timers.set(CONNECT_TIMEOUT_MS, () => {
       if (socket !== this.#socket || this.#joined) return;
       this.#drop();
-      void this.#failed(false);
+      void this.#failed(false, { code: 0, reason: '' });
     });
+  }
+
+  /** What a hello says about the session that is to go on. */
+  #goingOn() {
+    return this.#resume === '' ? {} : { resume: this.#resume, received: this.#received };
   }
 
   /** @param {Message} message */
   #receive(message) {
+    if (message.type === 'session.welcome') {
+      this.#welcome(message);
+      return;
+    }
     if (message.type === 'general.error' && !this.#joined) {
-      this.#refused(message.error);
+      const old = !this.#welcomed && message.error === 'Invalid message type';
+      if (!old) this.#refused(message.error);
       return;
     }
     if (message.room !== '' && message.room !== this.#room) return;
     if (message.type === 'room.users' && !this.#joined) {
       if (!message.users.some(({ id }) => id === this.#identity?.user)) return;
-      this.#joined = true;
-      this.#attempt = 0;
-      this.#allowance = SEND_BURST;
-      this.#allowanceAt = this.#world.timers.now();
-      this.#world.timers.clear(this.#connectTimer);
-      this.#first?.resolve();
-      this.#first = null;
-      this.#onEvent({ type: 'link', state: 'connected' });
+      if (!this.#welcomed) this.#resume = '';
+      this.#entered(false);
     }
     this.#onEvent({ type: 'message', message });
+  }
+
+  /** @param {Extract<Message, { type: 'session.welcome' }>} welcome */
+  #welcome({ user, resume, resumed, ice }) {
+    if (this.#welcomed || this.#joined) return;
+    this.#welcomed = true;
+    this.#resume = resume;
+    if (!resumed) this.#received = 0;
+    if (this.#identity && this.#identity.user !== user) {
+      this.#identity = { ...this.#identity, user };
+      this.#onEvent({ type: 'identity', identity: this.#identity });
+    }
+    this.#onEvent({ type: 'ice', answer: ice });
+    if (resumed) this.#entered(true);
+  }
+
+  /** @param {boolean} resumed */
+  #entered(resumed) {
+    this.#joined = true;
+    this.#comeback.succeeded();
+    this.#allowance = SEND_BURST;
+    this.#allowanceAt = this.#world.timers.now();
+    this.#world.timers.clear(this.#connectTimer);
+    this.#first?.resolve();
+    this.#first = null;
+    this.#onEvent({ type: 'link', state: 'connected', v2: this.#welcomed, resumed });
   }
 
   /** @param {string} error the server's words about our join */
@@ -219,31 +280,47 @@ export class Session {
     this.#first = null;
   }
 
-  /** @param {boolean} opened whether the socket had opened at all */
-  async #failed(opened) {
-    const { fetch } = this.#world;
+  /**
+   * @param {boolean} opened whether the socket had opened at all
+   * @param {{ code: number, reason: string }} closed
+   */
+  async #failed(opened, closed) {
     if (this.#first) {
-      this.#closed = true;
-      const token = this.#identity?.token ?? '';
-      const check = await checkToken({ origin: this.#origin, token, fetch });
-      const sentence =
-        check === 'unreachable'
-          ? UNREACHABLE
-          : 'The server does not accept a connection from this address. Whoever runs it can allow it.';
-      this.#first?.reject(new JoinError(check === 'unreachable' ? 'unreachable' : 'refused', sentence));
-      this.#first = null;
+      await this.#notIn(closed);
       return;
     }
-    this.#lost();
-    if (!opened) await this.#renewIdentity();
+    if (!this.#lost(closed)) return;
+    if (!opened || closed.code === CLOSE.signIn) await this.#renewIdentity(closed.code);
   }
 
-  /** A token that the server no longer takes is replaced; so is the user's id. */
-  async #renewIdentity() {
+  /** The first join has failed. @param {{ code: number, reason: string }} closed */
+  async #notIn({ code, reason }) {
     const { fetch } = this.#world;
+    this.#closed = true;
     const token = this.#identity?.token ?? '';
     const check = await checkToken({ origin: this.#origin, token, fetch });
-    if (check !== 'refused' || this.#closed || token !== this.#identity?.token) return;
+    const away = check === 'unreachable';
+    const words = reason.replace(/;? *retry-after=\d+\s*$/u, '');
+    const sentence = away
+      ? UNREACHABLE
+      : code >= CLOSE.policy && words !== ''
+        ? `The server does not let you in: ${words}.`
+        : 'The server does not accept a connection from this address. Whoever runs it can allow it.';
+    this.#first?.reject(new JoinError(away ? 'unreachable' : 'refused', sentence));
+    this.#first = null;
+  }
+
+  /** A token that the server no longer takes is replaced; so is the user's id.
+   * @param {number} code of the socket's end */
+  async #renewIdentity(code) {
+    const { fetch } = this.#world;
+    const token = this.#identity?.token ?? '';
+    if (code !== CLOSE.signIn) {
+      const check = await checkToken({ origin: this.#origin, token, fetch });
+      // The server was replaced by one that looks for the token elsewhere.
+      if (check === 'valid' && this.#protocol >= 2) void this.config().catch(() => {});
+      if (check !== 'refused' || this.#closed || token !== this.#identity?.token) return;
+    }
     try {
       const identity = await this.signIn();
       if (!this.#closed) this.#onEvent({ type: 'identity', identity });
@@ -252,14 +329,25 @@ export class Session {
     }
   }
 
-  #lost() {
+  /**
+   * Comes back later, or not at all.
+   * @param {{ code: number, reason: string }} closed
+   * @returns {boolean} whether it does
+   */
+  #lost({ code, reason }) {
     const { timers, random } = this.#world;
-    this.#attempt += 1;
-    const pause = Math.min(FIRST_PAUSE_MS * 2 ** (this.#attempt - 1), LONGEST_PAUSE_MS);
-    const retryMs = Math.round(pause * (0.75 + 0.5 * random()));
+    const next = this.#comeback.after({ code, reason, now: timers.now(), random: random() });
+    if (next.kind === 'stop') {
+      this.#closed = true;
+      this.#onEvent({ type: 'over', why: next.why });
+      return false;
+    }
+    const { ms: retryMs, why } = next;
     timers.clear(this.#retryTimer);
     this.#retryTimer = timers.set(retryMs, () => this.#open());
-    this.#onEvent({ type: 'link', state: 'reconnecting', attempt: this.#attempt, retryMs });
+    const { attempt } = this.#comeback;
+    this.#onEvent({ type: 'link', state: 'reconnecting', attempt, retryMs, why });
+    return true;
   }
 
   #drop() {

@@ -2,11 +2,14 @@
 // What a client asks over HTTP before it opens its socket: the deployment's names, and an
 // identity.
 
+import { readServers } from './ice.js';
+
 /**
  * @typedef {object} ClientConfig
  * @property {string} roomPrefix in front of every room on the wire
  * @property {string} wirePrefix in front of every encrypted message
  * @property {string} fileChannelLabel the label of the data channel
+ * @property {number} protocol the newest version that the server speaks
  */
 
 /** What the server's own clients are built for; also for servers that have no `/client-config`.
@@ -15,6 +18,7 @@ const DEFAULT_CONFIG = {
   roomPrefix: 'pm_room:',
   wirePrefix: 'pm_e2ee:',
   fileChannelLabel: 'pm_file:',
+  protocol: 1,
 };
 
 /** @typedef {{ token: string, user: string, name: string }} Identity */
@@ -51,9 +55,10 @@ export async function loadConfig({ origin, fetch }) {
   const json = await response.json().catch(() => null);
   if (typeof json !== 'object' || json === null) return DEFAULT_CONFIG;
   const config = { ...DEFAULT_CONFIG };
-  for (const key of /** @type {(keyof ClientConfig)[]} */ (Object.keys(config))) {
+  for (const key of /** @type {const} */ (['roomPrefix', 'wirePrefix', 'fileChannelLabel'])) {
     if (typeof json[key] === 'string') config[key] = json[key];
   }
+  if (Number.isSafeInteger(json.protocol)) config.protocol = json.protocol;
   return config;
 }
 
@@ -91,6 +96,23 @@ export async function checkToken({ origin, token, fetch }) {
     return response.status === 401 ? 'refused' : 'valid';
   } catch {
     return 'unreachable';
+  }
+}
+
+/**
+ * The STUN and TURN servers of the moment.
+ * @param {{ origin: string, token: string, fetch: typeof fetch }} of
+ * @returns {Promise<import('./ice.js').IceAnswer | null>} `null` where there is no answer
+ */
+export async function loadIceServers({ origin, token, fetch }) {
+  try {
+    const headers = { Authorization: `Bearer ${token}` };
+    const response = await request(fetch, `${origin}/ice-servers`, { headers });
+    if (!response.ok) return null;
+    const { iceServers, ttl } = await response.json();
+    return { servers: readServers(iceServers), ttl: Number.isSafeInteger(ttl) ? ttl : 0 };
+  } catch {
+    return null;
   }
 }
 

@@ -38,7 +38,7 @@ test('blank texts are not sent, and are no problem', () => {
 
 function outbox({ up = true } = {}) {
   const clock = new FakeClock();
-  let seals = 0;
+  let [seals, ids] = [0, 0];
   const world = {
     clock,
     up,
@@ -50,9 +50,10 @@ function outbox({ up = true } = {}) {
   };
   world.outbox = new Outbox({
     timers: clock,
+    newId: () => `id-${(ids += 1)}`,
     seal: async (text) => `${text} #${(seals += 1)}`,
-    transmit: (wire) => {
-      if (world.up) world.wires.push(wire);
+    transmit: ({ wire, id }) => {
+      if (world.up) world.wires.push(id === null ? wire : `${id} ${wire}`);
       return world.up;
     },
     onState: ({ id, state, why }) => world.states.push(`${id} ${state}${why ? `: ${why}` : ''}`),
@@ -65,8 +66,8 @@ test('a message is sent when its echo is back', async () => {
   box.send('hello');
   await clock.advance(100);
   assert.deepEqual(wires, ['hello #1']);
-  assert.equal(box.echoed('something else'), false);
-  assert.equal(box.echoed('hello #1'), true);
+  assert.equal(box.echoed({ wire: 'something else', id: null }), false);
+  assert.equal(box.echoed({ wire: 'hello #1', id: null }), true);
   await clock.advance(10_000);
   assert.deepEqual(states, ['own-1 sent']);
 });
@@ -81,11 +82,11 @@ test('without an echo it has failed after 5 s, can be tried again, and may still
   box.retry(id);
   await clock.advance(100);
   assert.deepEqual(wires, ['hello #1', 'hello #2'], 'sealed anew, with a nonce of its own');
-  box.echoed('hello #2');
+  box.echoed({ wire: 'hello #2', id: null });
   assert.deepEqual(states.slice(1), ['own-1 sending', 'own-1 sent']);
   const late = box.send('late');
   await clock.advance(6000);
-  box.echoed('late #3');
+  box.echoed({ wire: 'late #3', id: null });
   assert.deepEqual(states.slice(3), [`${late} failed: The server did not confirm it.`, `${late} sent`]);
 });
 
@@ -102,10 +103,10 @@ test('what was written while the server was away goes out when it is back in tim
   await world.clock.advance(2000);
   assert.deepEqual(world.wires, []);
   world.up = true;
-  world.outbox.linkRestored();
+  world.outbox.linkRestored({ v2: false, resumed: false, members: ['b'] });
   await world.clock.advance(10);
   assert.deepEqual(world.wires, ['hello #2']);
-  world.outbox.linkRestored();
+  world.outbox.linkRestored({ v2: false, resumed: false, members: ['b'] });
   await world.clock.advance(10);
   assert.deepEqual(world.wires, ['hello #2'], 'and only once');
 });
@@ -115,9 +116,82 @@ test('a refusal of the server meets the oldest message under way', async () => {
   box.send('a');
   box.send('b');
   await clock.advance(10);
-  box.echoed('a #1');
-  box.refused('It is too long.');
+  box.echoed({ wire: 'a #1', id: null });
+  box.refused({ why: 'It is too long.', id: null });
   assert.deepEqual(states, ['own-1 sent', 'own-2 failed: It is too long.']);
+});
+
+/** One that speaks version 2. */
+function box2() {
+  const world = outbox();
+  world.outbox.linkRestored({ v2: true, resumed: false, members: [] });
+  return world;
+}
+
+test('a cut loses nothing and doubles nothing', async () => {
+  const { outbox: box, clock, wires, states } = box2();
+  for (const text of ['a', 'b']) box.send(text);
+  await clock.advance(10);
+  box.acknowledged('id-1');
+  box.linkLost();
+  box.send('c');
+  await clock.advance(10_000);
+  assert.deepEqual(wires.splice(0, 2), ['id-1 a #1', 'id-2 b #2']);
+  wires.length = 0;
+  assert.deepEqual(states, ['own-1 sent'], 'the others wait for the link');
+  box.linkRestored({ v2: true, resumed: true, members: ['b'] });
+  await clock.advance(10);
+  assert.deepEqual(wires, ['id-2 b #2', 'id-3 c #3'], 'word for word, in the old order');
+  box.acknowledged('id-2');
+  box.acknowledged('id-2');
+  assert.equal(box.echoed({ wire: '?', id: 'id-3' }), true);
+  await clock.advance(60_000);
+  assert.deepEqual(states, ['own-1 sent', 'own-2 sent', 'own-3 sent']);
+});
+
+test('after a new session what is said again waits for those who were here', async () => {
+  const { outbox: box, clock, wires } = box2();
+  box.send('a');
+  await clock.advance(10);
+  box.linkLost();
+  box.linkRestored({ v2: true, resumed: false, members: ['b', 'c'] });
+  box.members(['us', 'b']);
+  box.send('d');
+  await clock.advance(1_000);
+  assert.deepEqual(wires.splice(0), ['id-1 a #1']);
+  box.members(['c']);
+  await clock.advance(10);
+  assert.deepEqual(wires.splice(0), ['id-1 a #1', 'id-2 d #2']);
+  box.linkLost();
+  box.linkRestored({ v2: true, resumed: false, members: ['b'] });
+  await clock.advance(2_900);
+  assert.deepEqual(wires, []);
+  await clock.advance(200);
+  assert.deepEqual(wires, ['id-1 a #1', 'id-2 d #2'], 'nobody waits for ever');
+});
+
+test('a message without a link has failed after 15 s, and may be tried again', async () => {
+  const { outbox: box, clock, wires, states } = box2();
+  box.linkLost();
+  const id = box.send('a');
+  await clock.advance(16_000);
+  assert.deepEqual(states, ['own-1 failed: The server can’t be reached.']);
+  box.linkRestored({ v2: true, resumed: true, members: [] });
+  box.retry(id);
+  await clock.advance(10);
+  assert.equal(wires.pop()?.startsWith('id-1 a'), true, 'under the same id');
+});
+
+test('a refusal with an id is for that message, and a new identity seals anew', async () => {
+  const { outbox: box, clock, wires, states } = box2();
+  for (const text of ['a', 'b', 'c']) box.send(text);
+  await clock.advance(10);
+  box.refused({ why: 'No.', id: 'id-2' });
+  box.renamed();
+  assert.deepEqual(states, ['own-2 failed: No.', 'own-1 failed: The server did not confirm it.', 'own-3 failed: The server did not confirm it.']);
+  box.retry('own-3');
+  await clock.advance(10);
+  assert.equal(wires.pop(), 'id-6 c #4');
 });
 
 test('typing is said once, again while it goes on, and its end after 4 s', async () => {

@@ -44,9 +44,9 @@ class FakeSocket {
   }
 
   /** The server or the network closes it. */
-  break() {
+  break(code = 1006, reason = '') {
     this.readyState = 3;
-    this.onclose();
+    this.onclose({ code, reason });
   }
 }
 
@@ -98,6 +98,26 @@ function world({ answers = {} } = {}) {
   return { clock, sockets, events, session, routes, newest };
 }
 
+/** @param {string} resume @param {boolean} [resumed] */
+function welcome(resume, resumed = false) {
+  const iceServers = [{ urls: 'stun:host' }];
+  const data = { v: 2, userID: 'id-1', resume, resumed, iceServers, iceTtl: 300 };
+  return { type: 'session.welcome', room: '', data, from: 'system' };
+}
+
+/** In the room of a server that speaks version 2. */
+async function joined2() {
+  const w = world({ answers: { '/client-config': () => Response.json({ protocol: 2 }) } });
+  await w.session.config();
+  await w.session.signIn();
+  const entered = w.session.join('pm_room:r');
+  w.newest().open();
+  w.newest().receive(welcome('one'));
+  w.newest().receive(ROSTER);
+  await entered;
+  return w;
+}
+
 async function joined() {
   const w = world();
   await w.session.signIn();
@@ -122,8 +142,78 @@ async function failure(promise) {
 test('a join signs in, opens the socket with the token, and ends with the first roster', async () => {
   const { newest, events } = await joined();
   assert.equal(newest().url, 'wss://host/ws?token=t-1');
-  assert.deepEqual(newest().sent, [{ type: 'chat.join', room: 'pm_room:r', data: {} }]);
+  assert.deepEqual(newest().sent, [
+    { type: 'session.hello', room: '', data: { v: 2, caps: [] } },
+    { type: 'chat.join', room: 'pm_room:r', data: {} },
+  ]);
   assert.deepEqual(events.map(({ type }) => type), ['link', 'message']);
+});
+
+test('a server of version 2 gets the token in the hello, and its session goes on', async () => {
+  const { newest, events, clock } = await joined2();
+  assert.equal(newest().url, 'wss://host/ws');
+  assert.deepEqual(newest().sent[0].data, { v: 2, token: 't-1', caps: [] });
+  assert.deepEqual(events.map(({ type }) => type), ['ice', 'link', 'message']);
+  assert.deepEqual(events[0].answer, { servers: [{ urls: ['stun:host'] }], ttl: 300 });
+  assert.deepEqual([events[1].v2, events[1].resumed], [true, false]);
+  newest().receive({ type: 'of.the.future', room: 'r', data: {} });
+  newest().break();
+  await clock.advance(500);
+  newest().open();
+  const hello = newest().sent[0].data;
+  assert.deepEqual([hello.resume, hello.received], ['one', 2], 'whatever came counts, but welcomes');
+  newest().receive(welcome('two', true));
+  const { state, resumed } = events.filter(({ type }) => type === 'link').pop();
+  assert.deepEqual([state, resumed], ['connected', true]);
+  newest().break();
+  await clock.advance(500);
+  newest().open();
+  assert.deepEqual([newest().sent[0].data.resume, newest().sent[0].data.received], ['two', 2]);
+  newest().receive(welcome('three'));
+  newest().receive(ROSTER);
+  assert.equal(events.filter(({ type }) => type === 'link').pop().resumed, false);
+  newest().break();
+  await clock.advance(500);
+  newest().open();
+  assert.equal(newest().sent[0].data.received, 1, 'a new session counts anew');
+});
+
+test('an old server refuses the hello, and is met in version 1', async () => {
+  const w = world();
+  await w.session.signIn();
+  const entered = w.session.join('pm_room:r');
+  w.newest().open();
+  w.newest().receive({ type: 'general.error', room: '', data: { error: 'Invalid message type' }, from: 'system' });
+  w.newest().receive(ROSTER);
+  await entered;
+  assert.equal(w.events.find(({ type }) => type === 'link').v2, false);
+  assert.equal(w.session.send({ type: 'peer.state', data: { microphone: true } }), false);
+});
+
+test('the codes of a closed socket are taken by their meaning', async () => {
+  const after = async (/** @type {number} */ code, reason = '') => {
+    const w = await joined2();
+    w.newest().break(code, reason);
+    await settle();
+    return { ...w, last: w.events.filter(({ type }) => type === 'link' || type === 'over').pop() };
+  };
+  assert.equal((await after(1001)).last.retryMs, 500);
+  assert.equal((await after(1012)).last.retryMs, 1100, 'between 0.2 and 2 s');
+  assert.equal((await after(1013, 'too slow; retry-after=20')).last.retryMs, 22_500);
+  const { last, sockets, clock } = await after(4001);
+  assert.equal(last.type, 'over');
+  await clock.advance(60_000);
+  assert.equal(sockets.length, 1, 'it does not come back');
+  const { events } = await after(4002);
+  assert.equal(events.find(({ type }) => type === 'identity').identity.token, 't-2');
+
+  const w = await joined2();
+  w.newest().break(1008, 'too many wrong messages');
+  assert.match(w.events[w.events.length - 1].why, /too many wrong messages/u);
+  await w.clock.advance(500);
+  w.newest().open();
+  w.newest().break(1008, 'too many wrong messages');
+  assert.equal(w.events.filter(({ type }) => type === 'over').length, 1);
 });
 
 test('messages come as text or binary, and rubbish and other rooms are ignored', async () => {
@@ -155,7 +245,7 @@ test('a lost socket is opened again with the same token, ever more rarely, up to
   assert.deepEqual(pauses, [500, 1000, 2000, 4000, 8000, 10_000, 10_000, 10_000]);
   await clock.advance(10_000);
   newest().open();
-  assert.deepEqual(newest().sent[0].type, 'chat.join');
+  assert.deepEqual(newest().sent[1].type, 'chat.join');
   newest().receive(ROSTER);
   assert.equal(events.filter(({ type }) => type === 'link').pop().state, 'connected');
   newest().break();
@@ -186,11 +276,11 @@ test('signals in bursts are spread, chat is not', async () => {
   const { session, newest, clock } = await joined();
   for (let i = 0; i < 120; i += 1) session.send({ type: 'webrtc.iceCandidate', data: { candidate: String(i), to: 'b' } });
   session.send({ type: 'chat.message', data: { message: 'x' } });
-  const sent = newest().sent.slice(1);
+  const sent = newest().sent.slice(2);
   assert.ok(sent.length <= 51, String(sent.length));
   assert.equal(sent[sent.length - 1].type, 'chat.message');
   await clock.advance(1000);
-  assert.ok(newest().sent.length <= 1 + 51 + 36, String(newest().sent.length));
+  assert.ok(newest().sent.length <= 2 + 51 + 36, String(newest().sent.length));
   await clock.advance(2000);
   const order = newest().sent.filter(({ type }) => type === 'webrtc.iceCandidate').map(({ data }) => Number(data.candidate));
   assert.deepEqual(order, Array.from({ length: 120 }, (_, i) => i));
@@ -247,7 +337,7 @@ test('a server that asks to wait is asked again', async () => {
 test('servers without a configuration have the usual names', async () => {
   for (const answer of [() => new Response('<!doctype html>'), () => new Response('', { status: 404 }), () => Response.json(null)]) {
     const { session } = world({ answers: { '/client-config': answer } });
-    assert.deepEqual(await session.config(), { roomPrefix: 'pm_room:', wirePrefix: 'pm_e2ee:', fileChannelLabel: 'pm_file:' });
+    assert.deepEqual(await session.config(), { roomPrefix: 'pm_room:', wirePrefix: 'pm_e2ee:', fileChannelLabel: 'pm_file:', protocol: 1 });
   }
 });
 
