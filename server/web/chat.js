@@ -122,6 +122,7 @@ export class Outbox {
 
   /** The link is broken. */
   linkLost() {
+    if (!this.#linked) return; // another attempt has failed; the clocks run already
     this.#linked = false;
     this.#gathered();
     if (!this.#v2) return;

@@ -113,7 +113,9 @@ impl Chat {
 
     /// The connection to the server is lost.
     pub(super) fn lost(&mut self, now: Instant) {
-        self.online = false;
+        if !std::mem::take(&mut self.online) {
+            return; // Another attempt has failed; the clocks run already.
+        }
         self.gathering = None;
         if self.v2 {
             for pending in &mut self.pending {
@@ -465,6 +467,8 @@ mod tests {
         let later = now + Duration::from_secs(10);
         chat.expire(later, &mut out);
         assert_eq!(told(&mut out), [], "it waits for the connection");
+        chat.lost(later);
+        assert_eq!(chat.deadline(), Some(now + AWAY), "and no attempt makes it wait longer");
         chat.back(true, true, BTreeSet::new(), later, &mut out);
         assert_eq!(told(&mut out), [("say", two), ("say", three)]);
         for _ in 0..2 {
