@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use wire::limits::LOST_GRACE;
@@ -17,6 +18,10 @@ use crate::wheel::Wheel;
 pub const TICK: Duration = Duration::from_millis(250);
 /// Steps in which connections are closed that are closed over a while.
 const CLOSING_STEP: Duration = Duration::from_millis(20);
+
+/// What is done in one go of all that is due; then the others get their turn. Thousands that were
+/// lost at one moment are due at one moment, too.
+const LOOKS_IN_A_ROW: usize = 32;
 
 /// The wheel of all connections and of sessions without one.
 #[derive(Debug)]
@@ -108,7 +113,14 @@ impl Relay {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while stopping.run_until_cancelled(ticks.tick()).await.is_some() {
-            self.advance(tokio::time::Instant::now().into_std());
+            let now = tokio::time::Instant::now().into_std();
+            let due = self.clock.wheel().advance(now);
+            for (index, due) in due.into_iter().enumerate() {
+                if index % LOOKS_IN_A_ROW == LOOKS_IN_A_ROW - 1 {
+                    yield_now().await;
+                }
+                self.look(due, now);
+            }
         }
         for line in self.clock.say_closing(Closing::GOING_AWAY) {
             line.end(Closing::GOING_AWAY);
@@ -119,18 +131,20 @@ impl Relay {
     /// Does what is due.
     pub fn advance(&self, now: Instant) {
         let due = self.clock.wheel().advance(now);
-        for due in due {
-            match due {
-                Due::Line { line, ping_at } => self.look_at(line, ping_at, now),
-                Due::Hello(line) => {
-                    if let Some(line) = line.upgrade().filter(|line| !line.is_greeted()) {
-                        line.end(Closing::NO_HELLO);
-                    }
+        due.into_iter().for_each(|due| self.look(due, now));
+    }
+
+    fn look(&self, due: Due, now: Instant) {
+        match due {
+            Due::Line { line, ping_at } => self.look_at(line, ping_at, now),
+            Due::Hello(line) => {
+                if let Some(line) = line.upgrade().filter(|line| !line.is_greeted()) {
+                    line.end(Closing::NO_HELLO);
                 }
-                Due::Away { session, since } => {
-                    if let Some(session) = session.upgrade() {
-                        self.watch_away(&session, since, now);
-                    }
+            }
+            Due::Away { session, since } => {
+                if let Some(session) = session.upgrade() {
+                    self.watch_away(&session, since, now);
                 }
             }
         }

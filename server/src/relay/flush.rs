@@ -15,6 +15,8 @@ use crate::session::Session;
 
 /// Sockets that are written in one go; then readers get their turn.
 const WRITES_IN_A_ROW: usize = 64;
+/// Bytes that are written in one go: copying them takes a fraction of a millisecond.
+const BYTES_IN_A_ROW: usize = 256 * 1024;
 
 /// The outboxes of one shard that wait to be flushed. Each session is here at most once, so there
 /// are never more than sessions.
@@ -49,11 +51,14 @@ impl Flusher {
             // What the others say in this turn of the runtime goes out together.
             yield_now().await;
             let now = tokio::time::Instant::now().into_std();
-            for (index, session) in self.take().iter().enumerate() {
-                if index % WRITES_IN_A_ROW == WRITES_IN_A_ROW - 1 {
+            let (mut writes, mut bytes) = (0, 0);
+            for session in &self.take() {
+                if writes >= WRITES_IN_A_ROW || bytes >= BYTES_IN_A_ROW {
                     yield_now().await;
+                    (writes, bytes) = (0, 0);
                 }
-                flush(session, now);
+                writes += 1;
+                bytes += flush(session, now);
             }
         }
         self.off.store(true, Ordering::Release);
@@ -65,14 +70,24 @@ impl Flusher {
     }
 }
 
-fn flush(session: &Session, now: Instant) {
-    let Some(line) = session.outbox.line() else { return };
-    let Some(socket) = line.direct() else { return hand_over(session) };
-    let flushed = session.outbox.flush(now, |slices| socket.try_write_vectored(slices));
+/// Writes what waits for a session, as far as its socket takes it; how many bytes that were.
+fn flush(session: &Session, now: Instant) -> usize {
+    let Some(line) = session.outbox.line() else { return 0 };
+    let Some(socket) = line.direct() else {
+        hand_over(session);
+        return 0;
+    };
+    let mut bytes = 0;
+    let flushed = session.outbox.flush(now, |slices| {
+        let written = socket.try_write_vectored(slices)?;
+        bytes += written;
+        Ok(written)
+    });
     if flushed != Flushed::Idle {
         // Its own task waits for the socket, or finds that it is broken.
         line.wake();
     }
+    bytes
 }
 
 /// Lets the connection's own task do it.
