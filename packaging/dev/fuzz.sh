@@ -45,9 +45,11 @@ fuzz_keep() { # fuzz_keep TARGET: of what was found, the little that reaches new
   mkdir -p "$found"
   rm -rf -- "$small"
   mkdir -p "$small"
-  # Only small inputs: the corpus lives in the repository.
-  "$(fuzz_program "$1")" -merge=1 -max_len=2048 "$small" "fuzz/corpus/$1" "$found" 2>/dev/null
-  rm -rf -- "fuzz/corpus/$1"
-  cp -r -- "$small" "fuzz/corpus/$1"
+  # Only small inputs, and one for each new piece of code: the corpus lives in the repository.
+  "$(fuzz_program "$1")" -set_cover_merge=1 -use_counters=0 -max_len=1024 \
+    "$small" "fuzz/corpus/$1" "$found" >/dev/null 2>&1
+  # Those with names were written by hand and stay.
+  find "fuzz/corpus/$1" -type f -regextype egrep -regex '.*/[0-9a-f]{40}' -delete
+  cp -r -- "$small/." "fuzz/corpus/$1/"
   say "$1: $(find "fuzz/corpus/$1" -type f | wc -l) inputs kept"
 }
