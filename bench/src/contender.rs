@@ -102,11 +102,12 @@ pub struct Contender {
 }
 
 impl Contender {
-    /// Starts it and waits until it listens.
+    /// Starts it and waits until it listens. A `quiet` stand-in tells nobody who joins: for
+    /// measurements of something else, because a room of thousands would take it minutes.
     ///
     /// # Errors
     /// When it can't be built or started.
-    pub fn start(kind: Kind, placement: &Placement) -> anyhow::Result<Self> {
+    pub fn start(kind: Kind, placement: &Placement, quiet: bool) -> anyhow::Result<Self> {
         let state = tempfile::tempdir()?;
         let mut command = Command::new("taskset");
         command.args(["-c", &placement.server_core.to_string()]);
@@ -122,6 +123,7 @@ impl Contender {
             Kind::StandIn | Kind::StandInOnce => {
                 command.arg(build_stand_in()?).args(["--listen", "127.0.0.1:0"]);
                 command.args((kind == Kind::StandInOnce).then_some("--encode-once"));
+                command.args(quiet.then_some("--quiet"));
             }
             Kind::Floor => {
                 command.arg(std::env::current_exe()?).arg("floor");

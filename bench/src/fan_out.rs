@@ -61,7 +61,7 @@ pub fn run(load: &FanOut, mut out: impl Write) -> anyhow::Result<()> {
                     if burst == 1 { "paced".to_owned() } else { format!("bursts of {burst}") };
                 let scenario = format!("rooms of {members} {style}");
                 for &kind in &load.contenders {
-                    let server = Contender::start(kind, &load.placement)?;
+                    let server = Contender::start(kind, &load.placement, true)?;
                     let door = Door::of(kind, &server, !load.v1);
                     let outcome = load::run(door, &server, shape, async {})?;
                     note(&mut report, &scenario, round, kind, &outcome);

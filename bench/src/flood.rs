@@ -82,7 +82,7 @@ pub fn run(flood: &Flood, mut out: impl Write) -> anyhow::Result<()> {
     for round in 1..=flood.rounds {
         for &kind in &flood.contenders {
             for scenario in ["alone", &with] {
-                let server = Contender::start(kind, &flood.placement)?;
+                let server = Contender::start(kind, &flood.placement, false)?;
                 let door = Door::of(kind, &server, !flood.v1);
                 let crowd = match scenario {
                     "alone" => None,

@@ -15,6 +15,7 @@ mod fan_out;
 mod flood;
 mod floor;
 mod frames;
+mod layers;
 mod load;
 mod memory;
 mod report;
@@ -41,6 +42,8 @@ enum Measure {
     Flood(flood::Flood),
     /// The crowd alone, against any server of your own.
     BadClients(flood::BadClients),
+    /// What reading a message costs in three WebSocket layers, without any system call.
+    Layers(layers::Layers),
     /// What one synthetic camera, one encoder and one decoder cost, by thread.
     Codec(codec::Picture),
     /// The kernel's floor as a server; the measurements start it themselves.
@@ -64,6 +67,7 @@ fn main() -> anyhow::Result<()> {
         Measure::Memory(memory) => memory::run(&memory, out),
         Measure::Flood(flood) => flood::run(&flood, out),
         Measure::BadClients(bad) => flood::attack(&bad),
+        Measure::Layers(layers) => layers::run(&layers, out),
         Measure::Codec(picture) => codec::run(&picture, out),
         Measure::Floor => floor::run(out),
     }

@@ -16,8 +16,6 @@ use crate::contender::{Contender, Kind, Placement};
 use crate::load::{Door, Seen};
 use crate::report::Report;
 
-/// How long a server may take to put away what joining left behind.
-const SETTLE: Duration = Duration::from_secs(2);
 /// What the kernel keeps for a socket in an epoll set.
 const CACHES: [&str; 6] =
     ["TCP", "sock_inode_cache", "filp", "eventpoll_epi", "eventpoll_pwq", "request_sock_TCP"];
@@ -36,6 +34,10 @@ pub struct Memory {
     /// Members of a room.
     #[arg(long, default_value_t = 8)]
     members: usize,
+    /// How long a server may take to put away what joining left behind, in milliseconds. Above
+    /// the time between two pings, what is kept until a pong confirms it is gone, too.
+    #[arg(long, default_value_t = 2_000)]
+    settle_ms: u64,
     /// How often everything is repeated, all contenders in turn.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -63,7 +65,7 @@ pub fn run(memory: &Memory, mut out: impl Write) -> anyhow::Result<()> {
     let scenario = format!("idle in rooms of {}", memory.members);
     for round in 1..=memory.rounds {
         for &kind in &memory.contenders {
-            let server = Contender::start(kind, &memory.placement)?;
+            let server = Contender::start(kind, &memory.placement, false)?;
             let door = Door::of(kind, &server, !memory.v1);
             let [low, high] = weigh(memory, door, &server)?;
             let length = (memory.to - memory.from) as f64;
@@ -100,10 +102,10 @@ fn weigh(memory: &Memory, door: Door, server: &Contender) -> anyhow::Result<[Wei
             || anyhow::Ok(Weight { process: server.memory()? as f64, kernel: kernel_share()? });
         let keep = |client| drop(spawn_local(seen.clone().listen(client)));
         door.fill(0, &tokens[..memory.from], memory.members, keep).await?;
-        tokio::time::sleep(SETTLE).await;
+        tokio::time::sleep(Duration::from_millis(memory.settle_ms)).await;
         let low = now()?;
         door.fill(memory.from, &tokens[memory.from..], memory.members, keep).await?;
-        tokio::time::sleep(SETTLE).await;
+        tokio::time::sleep(Duration::from_millis(memory.settle_ms)).await;
         let high = now()?;
         ensure!(seen.ended.get() == 0, "{} connections were ended", seen.ended.get());
         Ok([low, high])

@@ -70,7 +70,7 @@ pub fn run(storm: &Storm, mut out: impl Write) -> anyhow::Result<()> {
     let scenario = format!("{} reconnect within {} ms", storm.lost, storm.spread_ms);
     for round in 1..=storm.rounds {
         for &kind in &storm.contenders {
-            let server = Contender::start(kind, &storm.placement)?;
+            let server = Contender::start(kind, &storm.placement, false)?;
             let door = Door::of(kind, &server, !storm.v1);
             let (ready, is_ready) = sync_channel(1);
             let (go, gone) = oneshot::channel();

@@ -49,6 +49,7 @@ var (
 	rooms    = map[string]map[*client]bool{}
 	next     int64
 	once     = flag.Bool("encode-once", false, "encode a message once for all its recipients")
+	quiet    = flag.Bool("quiet", false, "tell nobody who joins: setting up is not measured")
 	upgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 )
 
@@ -90,8 +91,10 @@ func (c *client) join(room string) {
 	if rooms[room] == nil {
 		rooms[room] = map[*client]bool{}
 	}
-	for other := range rooms[room] {
-		other.push(joined)
+	if !*quiet {
+		for other := range rooms[room] {
+			other.push(joined)
+		}
 	}
 	rooms[room][c] = true
 	c.rooms[room] = true
