@@ -5,7 +5,6 @@ mod args;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::http::Uri;
@@ -14,7 +13,6 @@ use server::Server;
 use server::config::Log;
 use server::config::environment::Environment;
 use server::doctor::{self, Verdict};
-use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
@@ -99,7 +97,7 @@ fn announce(server: &Server) -> io::Result<()> {
 
 /// Looks for a new certificate when the operator says so (SIGHUP).
 #[cfg(unix)]
-fn reload_on_hangup(reload: Arc<Notify>) -> io::Result<()> {
+fn reload_on_hangup(reload: std::sync::Arc<tokio::sync::Notify>) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut hangups = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
