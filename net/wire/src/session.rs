@@ -66,7 +66,7 @@ pub struct Welcome {
     /// Who the client is.
     #[serde(rename = "userID")]
     pub user_id: UserId,
-    /// For the next hello; opaque, at most [`crate::limits::RESUME_TOKEN_BYTES`], used once.
+    /// For later hellos; opaque, at most [`crate::limits::RESUME_TOKEN_BYTES`].
     pub resume: String,
     /// What this server accepts.
     #[serde(default)]
