@@ -37,16 +37,17 @@ export class Browser {
   }
 
   /**
-   * @param {{ video?: string, audio?: string, flags?: string[] }} [options] files that play as
-   *   camera (.y4m) and microphone (.wav) in place of Chromium's own fake devices
+   * @param {{ video?: string, audio?: string, flags?: string[], executable?: string }} [options]
+   *   files that play as camera (.y4m) and microphone (.wav) in place of Chromium's own fake
+   *   devices; a program that starts Chromium somewhere else
    */
-  static async launch({ video, audio, flags = [] } = {}) {
+  static async launch({ video, audio, flags = [], executable = chromiumBinary() } = {}) {
     const files = [
       ...(video ? [`--use-file-for-fake-video-capture=${video}`] : []),
       ...(audio ? [`--use-file-for-fake-audio-capture=${audio}`] : []),
     ];
     const browser = await chromium.launch({
-      executablePath: chromiumBinary(),
+      executablePath: executable,
       headless: true,
       args: [...FLAGS, ...files, ...flags],
       timeout: 30_000,

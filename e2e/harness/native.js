@@ -64,8 +64,8 @@ export class Native {
    * @param {{
    *   dir: string, server: string, fingerprint?: string, room: string, name: string,
    *   passphrase?: string, passphraseFile?: string, camera?: string, microphone?: string, args?: string[],
-   *   env?: Record<string, string>,
-   * }} options
+   *   env?: Record<string, string>, prefix?: string[],
+   * }} options `prefix`: words in front of the command, such as those that lead into a namespace
    */
   static async start(options) {
     const file = options.passphraseFile ?? join(options.dir, 'passphrase');
@@ -80,7 +80,8 @@ export class Native {
       ...['--speaker', 'none'],
       ...(options.args ?? []),
     ];
-    const child = new Child(options.name, appBinary(), args, {
+    const [command, ...words] = [...(options.prefix ?? []), appBinary(), ...args];
+    const child = new Child(options.name, command, words, {
       env: { ...isolated(options.dir), ...options.env },
       cwd: options.dir,
     });

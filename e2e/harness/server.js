@@ -1,8 +1,6 @@
 // @ts-check
 // The real server as a process.
 
-import { join } from 'node:path';
-
 import { Child } from './child.js';
 import { serverBinary } from './paths.js';
 
@@ -23,7 +21,10 @@ export class Server {
    * @param {Child} child
    * @param {string} url
    * @param {string | undefined} fingerprint
-   * @param {{ stateDir: string, tls: 'off' | 'self', args: string[] }} options
+   * @param {{
+   *   stateDir: string, tls: 'off' | 'self', args: string[], host: string, prefix: string[],
+   *   env: Record<string, string>,
+   * }} options
    */
   constructor(child, url, fingerprint, options) {
     this.child = child;
@@ -35,12 +36,19 @@ export class Server {
   }
 
   /**
-   * @param {{ stateDir: string, tls?: 'off' | 'self', port?: number, args?: string[] }} options
+   * @param {{
+   *   stateDir: string, tls?: 'off' | 'self', port?: number, args?: string[], host?: string,
+   *   prefix?: string[], env?: Record<string, string>,
+   * }} options `prefix`: words in front of the command, such as those that lead into a namespace
    */
-  static async start({ stateDir, tls = 'off', port = 0, args = [] }) {
-    const flags = ['--listen', `127.0.0.1:${port}`, '--tls', tls, '--state-dir', stateDir, ...args];
-    const child = new Child('server', serverBinary(), flags, {
-      env: { ...QUIET, RUST_LOG: process.env.RUST_LOG ?? 'info' },
+  static async start(options) {
+    const { stateDir, tls = 'off', port = 0, args = [], host = '127.0.0.1', prefix = [] } = options;
+    const { env = {} } = options;
+    const ownTls = args.includes('--tls-certificate') ? [] : ['--tls', tls];
+    const flags = ['--listen', `${host}:${port}`, ...ownTls, '--state-dir', stateDir, ...args];
+    const [command, ...words] = [...prefix, serverBinary(), ...flags];
+    const child = new Child('server', command, words, {
+      env: { ...QUIET, RUST_LOG: process.env.RUST_LOG ?? 'info', ...env },
       cwd: stateDir,
     });
     const [, url] = await child.line(/listening on (\S+)/, STARTS_WITHIN_MS);
@@ -48,7 +56,7 @@ export class Server {
       tls === 'self'
         ? (await child.line(/certificate fingerprint ([0-9a-f]{64})/, STARTS_WITHIN_MS))[1]
         : undefined;
-    return new Server(child, url, fingerprint, { stateDir, tls, args });
+    return new Server(child, url, fingerprint, { stateDir, tls, args, host, prefix, env });
   }
 
   get port() {
@@ -62,7 +70,6 @@ export class Server {
 
   /** The same server again: same port, same state folder. */
   async again() {
-    const { stateDir, tls, args } = this.options;
-    return Server.start({ stateDir: join(stateDir), tls, args, port: this.port });
+    return Server.start({ ...this.options, port: this.port });
   }
 }

@@ -44,6 +44,7 @@ mod signal;
 pub mod stats;
 mod tls;
 mod transfer;
+mod turn;
 
 pub use address::{Fingerprint, InvalidAddress, InvalidFingerprint, ServerUrl};
 pub use event::{

@@ -38,6 +38,7 @@ use crate::media::{Source, TrackId};
 use crate::mesh::{Described, Link, Op};
 use crate::stats::PeerStats;
 use crate::transfer::Outgoing;
+use crate::turn::Ways;
 use channel::Channel;
 use counters::Counters;
 use feedback::KeyFrameRequests;
@@ -217,7 +218,8 @@ async fn run(
     let (state_sender, states) = watch::channel(RTCPeerConnectionState::New);
     let handler = Arc::new(Handler { happenings, state: state_sender });
     let key_frames = KeyFrameRequests::new(Arc::clone(&config.router));
-    let servers = config.ice.current();
+    let mut ways = Ways::default();
+    let servers = ways.adapt(&config.ice.current()).await;
     let made = connect::connection(config.loopback, &servers, key_frames.clone(), handler).await;
     let connection = match made {
         Ok(connection) => connection,
@@ -241,6 +243,7 @@ async fn run(
         outbox,
         counters,
         ice: config.ice,
+        ways,
         label: config.label,
         creates_channel: config.creates_channel,
         channel: None,
@@ -326,6 +329,8 @@ struct Task {
     outbox: Outbox,
     counters: Arc<Counters>,
     ice: Ice,
+    /// Relays that are reached by TCP and TLS; they end with the connection.
+    ways: Ways,
     label: String,
     creates_channel: bool,
     channel: Option<Channel>,
@@ -501,7 +506,8 @@ impl Task {
                     self.roll_back_local().await?;
                 }
                 if restart {
-                    connect::refresh(&*self.connection, &self.ice.current()).await;
+                    let servers = self.ways.adapt(&self.ice.current()).await;
+                    connect::refresh(&*self.connection, &servers).await;
                 }
                 let options = RTCOfferOptions { ice_restart: restart };
                 let offer = self.connection.create_offer(Some(options)).await?;
