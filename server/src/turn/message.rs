@@ -330,7 +330,7 @@ impl Writer {
     /// Adds an attribute; a value that no message could hold is cut.
     #[must_use]
     pub fn with(mut self, kind: Kind, value: &[u8]) -> Self {
-        let room = usize::from(u16::MAX) - HEADER - 8 - self.bytes.len();
+        let room = usize::from(u16::MAX).saturating_sub(HEADER + 8 + self.bytes.len());
         let value = &value[..value.len().min(room)];
         self.bytes.extend_from_slice(&kind.0.to_be_bytes());
         self.bytes.extend_from_slice(&(value.len() as u16).to_be_bytes());

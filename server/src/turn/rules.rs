@@ -402,3 +402,140 @@ fn family_of(address: IpAddr) -> u8 {
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::targets::Reach;
+    use super::*;
+    use crate::auth::Secret;
+
+    const CLIENT: &str = "203.0.113.1:1000";
+    const RELAYED: &str = "198.51.100.1:50000";
+    const FRIEND: &str = "203.0.113.2";
+
+    fn rules() -> Rules {
+        let announced: SocketAddr = RELAYED.parse().unwrap();
+        Rules {
+            credentials: Credentials::new(Secret::new("north")),
+            realm: "meet".to_owned(),
+            nonces: Nonces::new(Duration::from_secs(60)),
+            targets: Targets::new(Reach::World, [announced.ip()], |_| false),
+            lifetime: Duration::from_secs(600),
+            age: Duration::from_secs(6_000),
+            bytes_per_second: 1_000_000,
+        }
+    }
+
+    /// What somebody with a good credential may put into a request.
+    fn attributes() -> impl Strategy<Value = Vec<(u16, Vec<u8>)>> {
+        let known = prop::sample::select(vec![
+            0x000C_u16, 0x000D, 0x0012, 0x0013, 0x0016, 0x0017, 0x0018, 0x0019, 0x0020, 0x0022,
+        ]);
+        let kind = prop_oneof![4 => known, 1 => any::<u16>()];
+        // Addresses as they should be, more or less.
+        let address = (0..4_u8, any::<u8>(), any::<[u8; 6]>())
+            .prop_map(|(family, port, rest)| [&[0, family, port, 7], &rest[..4]].concat());
+        let value = prop_oneof![prop::collection::vec(any::<u8>(), 0..24), address];
+        prop::collection::vec((kind, value), 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_user_asks_breaks_the_relay_or_opens_a_forbidden_way(
+            requests in prop::collection::vec(
+                (0..10_u16, any::<bool>(), attributes(), 0..200_u64), 1..40
+            )
+        ) {
+            let rules = rules();
+            let client = CLIENT.parse().unwrap();
+            let clock = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+            let (username, password) =
+                rules.credentials.issue("me", clock + Duration::from_secs(100_000));
+            let key = Key::new(username.as_bytes(), "meet", &password);
+            let start = Instant::now();
+            let mut allocation: Option<Allocation> = None;
+            let mut time = Duration::ZERO;
+            for (count, (method, request, attributes, pause)) in requests.into_iter().enumerate() {
+                time += Duration::from_secs(pause);
+                let now = Moment { at: start + time, clock: clock + time };
+                let class = if request { Class::Request } else { Class::Indication };
+                let mut message = Writer::new(class, Method(method), [count as u8; 12]);
+                for (kind, value) in &attributes {
+                    message = message.with(Kind(*kind), value);
+                }
+                let nonce = rules.nonces.make(client, now.clock);
+                let message = message
+                    .with(Kind::USERNAME, username.as_bytes())
+                    .with(Kind::REALM, b"meet")
+                    .with(Kind::NONCE, nonce.as_bytes());
+                let bytes = message.finish(Some(&key));
+                match rules.handle(allocation.as_mut(), client, &bytes, now) {
+                    Step::Allocate(wish) => {
+                        prop_assert!(allocation.is_none_or(|own| own.expires <= now.at));
+                        let relayed = RELAYED.parse().unwrap();
+                        allocation = Some(rules.allocated(wish, relayed, now.at).0);
+                    }
+                    Step::Close(_) => allocation = None,
+                    Step::Relay(peer, _) => {
+                        let own = allocation.as_ref().expect("only who has one relays");
+                        prop_assert!(own.lets_in(peer.ip(), now.at));
+                        prop_assert!(rules.targets.may_permit(peer.ip()));
+                    }
+                    Step::Ignore(_) | Step::Bound(_) | Step::Answer(..) | Step::Doubt(..) => {}
+                }
+                if let Some(own) = &allocation {
+                    prop_assert!(own.expires <= own.ends);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_lost_answer_is_given_again() {
+        let rules = rules();
+        let client = CLIENT.parse().unwrap();
+        let now = Moment::now();
+        let (username, password) =
+            rules.credentials.issue("me", now.clock + Duration::from_secs(100));
+        let key = Key::new(username.as_bytes(), "meet", &password);
+        let nonce = rules.nonces.make(client, now.clock);
+        let request = |method, transaction: u8, kind: Kind, value: &[u8]| {
+            Writer::new(Class::Request, method, [transaction; 12])
+                .with(kind, value)
+                .with(Kind::USERNAME, username.as_bytes())
+                .with(Kind::REALM, b"meet")
+                .with(Kind::NONCE, nonce.as_bytes())
+                .finish(Some(&key))
+        };
+        let allocate = request(Method::ALLOCATE, 1, Kind::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
+        let Step::Allocate(wish) = rules.handle(None, client, &allocate, now) else {
+            panic!("a good request")
+        };
+        let (mut own, first) = rules.allocated(wish, RELAYED.parse().unwrap(), now.at);
+        let Step::Answer(second, _) = rules.handle(Some(&mut own), client, &allocate, now) else {
+            panic!("the same request")
+        };
+        assert_eq!(first, second);
+        let other = request(Method::ALLOCATE, 2, Kind::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
+        let Step::Answer(refused, _) = rules.handle(Some(&mut own), client, &other, now) else {
+            panic!("another request")
+        };
+        assert_eq!(Message::parse(&refused).unwrap().error(), Some(437));
+
+        // An address without a port's worth of meaning is let in, and its channel works at once.
+        let mut peer = [0, 1, 0, 0, 0, 0, 0, 0];
+        let address: std::net::Ipv4Addr = FRIEND.parse().unwrap();
+        let mask = [0x21, 0x12, 0xA4, 0x42];
+        for (place, (octet, mask)) in peer[4..].iter_mut().zip(address.octets().iter().zip(mask)) {
+            *place = octet ^ mask;
+        }
+        let permit = request(Method::CREATE_PERMISSION, 3, Kind::XOR_PEER_ADDRESS, &peer);
+        let Step::Answer(done, None) = rules.handle(Some(&mut own), client, &permit, now) else {
+            panic!("a good request")
+        };
+        assert_eq!(Message::parse(&done).unwrap().class, Class::Success);
+        assert!(own.lets_in(FRIEND.parse().unwrap(), now.at));
+    }
+}

@@ -68,14 +68,14 @@ fn check(output: &Output) {
 }
 
 fn most_arrived(text: &str) -> bool {
-    let counts = text.lines().filter_map(|line| {
+    let mut counts = text.lines().rev().filter_map(|line| {
         let count = |name| {
             let (_, rest) = line.split_once(name)?;
             rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u32>().ok()
         };
         Some((count("tot_send_msgs=")?, count("tot_recv_msgs=")?))
     });
-    counts.last().is_some_and(|(sent, received)| sent > 0 && received * 2 > sent)
+    counts.next().is_some_and(|(sent, received)| sent > 0 && received * 2 > sent)
 }
 
 #[tokio::test]
