@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use media::{DecoderStats, Frame, PictureFormat, ScreenTarget, Slot};
+use media::{DecoderStats, Frame, PictureFormat, Processing, ScreenTarget, Slot};
 use media::{SoundSink, SoundSource, VideoSource};
 use net::{Busy, Command, Fingerprint, JoinError, MessageId, Passphrase, RawRoomId, ServerUrl};
 use net::{Source, TrackId, TransferId, UserId};
@@ -69,6 +69,8 @@ pub struct Sources {
     pub microphone: SoundSource,
     /// Where the others' sound goes.
     pub speaker: SoundSink,
+    /// What is done to our sound; `None` lets the source decide.
+    pub processing: Option<Processing>,
     /// The picture asked of the camera.
     pub picture: PictureFormat,
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use media::{SoundSink, SoundSource, VideoSource};
+use media::{Processing, SoundSink, SoundSource, VideoSource};
 use net::{Fingerprint, InvalidInvite, Invite, Passphrase, RawRoomId, ServerUrl, limits};
 use thiserror::Error;
 
@@ -67,6 +67,10 @@ pub struct Arguments {
     /// none, default, file:PATH or a speaker's name
     #[arg(long, value_name = "SPEAKER")]
     pub speaker: Option<SoundSink>,
+
+    /// Send the microphone as it is: no echo cancellation, no noise suppression, no automatic gain
+    #[arg(long)]
+    pub raw_sound: bool,
 
     /// No window: one JSON object a line for each event on standard output, and for each command
     /// on standard input
@@ -138,6 +142,8 @@ pub struct Start {
     pub microphone: Option<SoundSource>,
     /// The speaker, if it was chosen.
     pub speaker: Option<SoundSink>,
+    /// What is done to our sound, if it was chosen.
+    pub processing: Option<Processing>,
 }
 
 impl Arguments {
@@ -165,6 +171,7 @@ impl Arguments {
             camera: self.camera,
             microphone: self.microphone,
             speaker: self.speaker,
+            processing: self.raw_sound.then_some(Processing::NONE),
         };
         if let Some(link) = self.link {
             let link: Invite = link.parse()?;
@@ -196,6 +203,7 @@ impl Start {
                 camera: self.camera.unwrap_or_default(),
                 microphone: self.microphone.unwrap_or_default(),
                 speaker: self.speaker.unwrap_or_default(),
+                processing: self.processing,
                 ..Sources::default()
             },
             camera_on: true,

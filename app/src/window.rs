@@ -472,6 +472,7 @@ fn sources(start: &Start, settings: &Settings) -> Sources {
         camera: chosen(start.camera.as_ref(), settings.camera.as_deref()),
         microphone: chosen(start.microphone.as_ref(), settings.microphone.as_deref()),
         speaker: chosen::<SoundSink>(start.speaker.as_ref(), settings.speaker.as_deref()),
+        processing: start.processing,
         ..Sources::default()
     }
 }

@@ -7,11 +7,12 @@ mod file;
 mod jitter;
 mod meter;
 mod mix;
+mod process;
 mod recovery;
 mod resample;
 mod voice;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -23,6 +24,7 @@ use crate::{SoundSink, SoundSource};
 
 use self::engine::Engine;
 use self::meter::{Meter, pitch_hz};
+pub use self::process::Processing;
 use self::voice::Voice;
 
 /// Opus's RTP clock, whatever it carries (RFC 7587 §4.1), in hertz; also the rate of all sound
@@ -43,6 +45,17 @@ pub struct AudioConfig {
     pub microphone: SoundSource,
     /// Where the others' sound goes.
     pub speaker: SoundSink,
+    /// What is done to our sound. `None` lets the source decide: everything to a real microphone,
+    /// nothing to a file or a tone, which are what they are.
+    pub processing: Option<Processing>,
+}
+
+impl AudioConfig {
+    /// What is done to our sound at first.
+    fn initial_processing(&self) -> Processing {
+        let real = matches!(self.microphone, SoundSource::Default | SoundSource::Named(_));
+        self.processing.unwrap_or(if real { Processing::ALL } else { Processing::NONE })
+    }
 }
 
 /// One Opus packet of 20 ms of our own sound, mono, 32 kbit/s, with in-band error correction.
@@ -116,6 +129,8 @@ struct Shared {
     muted: AtomicBool,
     /// Bits of an `f32`, in dBFS.
     microphone_dbfs: AtomicU32,
+    /// Bits of a [`Processing`].
+    processing: AtomicU8,
     /// Packets that found no place in the queue to the network.
     unsent: AtomicU64,
     voices: Mutex<Vec<Arc<Peer>>>,
@@ -153,6 +168,7 @@ impl AudioEngine {
         let shared = Arc::new(Shared {
             muted: AtomicBool::new(false),
             microphone_dbfs: AtomicU32::new(SILENCE_DBFS.to_bits()),
+            processing: AtomicU8::new(config.initial_processing().to_bits()),
             unsent: AtomicU64::new(0),
             voices: Mutex::default(),
         });
@@ -191,6 +207,16 @@ impl AudioEngine {
     /// Whether our sound is silenced.
     pub fn is_muted(&self) -> bool {
         self.shared.muted.load(Ordering::Relaxed)
+    }
+
+    /// Switches what is done to our sound, from the next 10 ms on.
+    pub fn set_processing(&self, processing: Processing) {
+        self.shared.processing.store(processing.to_bits(), Ordering::Relaxed);
+    }
+
+    /// What is done to our sound.
+    pub fn processing(&self) -> Processing {
+        Processing::from_bits(self.shared.processing.load(Ordering::Relaxed))
     }
 
     /// Packets of ours that were dropped because nobody took them from the receiver in time.

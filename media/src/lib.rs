@@ -21,7 +21,7 @@ mod worker;
 
 pub use audio::{
     AudioConfig, AudioEngine, AudioInput, AudioInputStats, AudioPacket, EncodedAudio, Levels,
-    PeerLevel,
+    PeerLevel, Processing,
 };
 pub use frame::{Frame, Plane, PngError, RgbaScaler, write_png};
 pub use slot::Slot;

@@ -17,7 +17,8 @@ fn packet(encoded: &EncodedAudio) -> AudioPacket {
 }
 
 fn tone(hz: f32, speaker: SoundSink) -> (AudioEngine, mpsc::Receiver<EncodedAudio>) {
-    AudioEngine::open(AudioConfig { microphone: SoundSource::Tone(hz), speaker })
+    let microphone = SoundSource::Tone(hz);
+    AudioEngine::open(AudioConfig { microphone, speaker, processing: None })
 }
 
 /// Carries packets from one engine to a peer of the other until `done`.
@@ -159,7 +160,7 @@ fn two_peers_are_mixed_into_the_file_that_stands_for_the_speaker() {
     // What was written can be spoken again.
     let microphone = SoundSource::File(path);
     let (_again, mut packets) =
-        AudioEngine::open(AudioConfig { microphone, speaker: SoundSink::None });
+        AudioEngine::open(AudioConfig { microphone, speaker: SoundSink::None, processing: None });
     let (listener, _own) = tone(440.0, SoundSink::None);
     let peer = listener.add_peer("file");
     carry(
@@ -175,6 +176,7 @@ fn missing_devices_and_files_are_told_in_sentences_and_nothing_else_happens() {
     let config = AudioConfig {
         microphone: SoundSource::Named("no such microphone".into()),
         speaker: SoundSink::File("/no/such/folder/heard.wav".into()),
+        processing: None,
     };
     let (engine, mut packets) = AudioEngine::open(config);
     let deadline = Instant::now() + LONG;
@@ -208,7 +210,7 @@ fn the_sound_of_a_film_is_a_microphone() {
     let film = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testdata/pattern.webm");
     let microphone = SoundSource::File(film.into());
     let (_film, mut packets) =
-        AudioEngine::open(AudioConfig { microphone, speaker: SoundSink::None });
+        AudioEngine::open(AudioConfig { microphone, speaker: SoundSink::None, processing: None });
     let (listener, _own) = tone(440.0, SoundSink::None);
     let peer = listener.add_peer("film");
     // More than its one second, so that it was played from the start again.

@@ -11,12 +11,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use media::{
-    AudioConfig, AudioEngine, AudioInput, AudioPacket, EncodedAudio, Screen, ScreenTarget,
-    SoundSink, SoundSource, device,
+    AudioConfig, AudioEngine, AudioInput, AudioPacket, EncodedAudio, Processing, Screen,
+    ScreenTarget, SoundSink, SoundSource, device,
 };
 use tokio::sync::mpsc;
 
-const LONG: Duration = Duration::from_secs(30);
+/// A device that stopped is tried again after 1, 2, 4, 8 and 16 s; a busy computer needs them all.
+const LONG: Duration = Duration::from_secs(90);
 /// Set in the process that runs the true test.
 const ROLE: &str = "PRIVATE_MEET_TEST_ROLE";
 /// The folder of the sound server.
@@ -92,7 +93,9 @@ fn open(
     microphone: SoundSource,
     speaker: SoundSink,
 ) -> (AudioEngine, mpsc::Receiver<EncodedAudio>) {
-    AudioEngine::open(AudioConfig { microphone, speaker })
+    // A tone is noise to the noise suppression.
+    let processing = Some(Processing::NONE);
+    AudioEngine::open(AudioConfig { microphone, speaker, processing })
 }
 
 /// Carries everything that waits from an engine to a peer of another.

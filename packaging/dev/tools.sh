@@ -9,10 +9,7 @@ export CARGO_TARGET_DIR
 PACKAGES_BUILD=(
   build-essential pkg-config clang libclang-dev cmake nasm curl ca-certificates git
   libavcodec-dev libavformat-dev libavutil-dev libavdevice-dev libswscale-dev libswresample-dev
-  libavfilter-dev libvpx-dev
-  libasound2-dev libv4l-dev libudev-dev libdbus-1-dev libpipewire-0.3-dev libspa-0.2-dev
-  libxkbcommon-dev libxkbcommon-x11-dev libwayland-dev libx11-dev libxcb1-dev libxrandr-dev
-  libxcb-randr0-dev libgbm-dev libegl-dev libdrm-dev
+  libvpx-dev libasound2-dev libpipewire-0.3-dev libgbm-dev libegl-dev libxcb1-dev
 )
 # What the window opens at run time and no build links.
 PACKAGES_RUN=(libx11-xcb1 libxcursor1 libxi6 libvulkan1 fonts-dejavu-core)

@@ -28,6 +28,7 @@ pub(super) fn open_audio(
     let (engine, packets) = AudioEngine::open(AudioConfig {
         microphone: config.sources.microphone.clone(),
         speaker: config.sources.speaker.clone(),
+        processing: config.sources.processing,
     });
     engine.set_muted(!config.microphone_on);
     (OffThread::new(engine), packets)

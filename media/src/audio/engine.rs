@@ -13,6 +13,7 @@ use super::fake::{NullSpeaker, Tone};
 use super::file::{FileMicrophone, WavSpeaker};
 use super::meter::{BLOCK, Meter};
 use super::mix::Limiter;
+use super::process::{Processing, Processor};
 use super::recovery::{News, Recovery};
 use super::{AudioConfig, EncodedAudio, PACKET, Shared};
 use crate::worker::Stop;
@@ -77,6 +78,7 @@ pub(super) struct Engine {
     own: Meter,
     rtp_time: u32,
     limiter: Limiter,
+    processor: Processor,
 }
 
 impl Engine {
@@ -103,6 +105,7 @@ impl Engine {
             own: Meter::default(),
             rtp_time: 0,
             limiter: Limiter::default(),
+            processor: Processor::default(),
         };
         match encoder() {
             Ok(encoder) => engine.encoder = Some(encoder),
@@ -144,9 +147,12 @@ impl Engine {
                 _ => self.report(problem),
             };
         }
+        let wanted = self.shared.processing.load(Ordering::Relaxed);
+        self.processor.configure(Processing::from_bits(wanted));
         let mut packets = self.captured.chunks_exact_mut(PACKET);
         for sound in &mut packets {
-            for block in sound.chunks_exact(BLOCK) {
+            for block in sound.chunks_exact_mut(BLOCK) {
+                self.processor.clean(block);
                 self.own.write(block);
             }
             if self.shared.muted.load(Ordering::Relaxed) {
@@ -182,6 +188,7 @@ impl Engine {
                     peer.voice().mix(&mut mix, now);
                 }
                 self.limiter.run(&mut mix);
+                self.processor.hear(&mix);
                 self.speaker.play(&mix)?;
             }
             Ok(())
