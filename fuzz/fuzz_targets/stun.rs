@@ -4,7 +4,9 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use server::turn::message::{Class, Frame, Key, Kind, Message, Writer, channel_data, frame};
+use server::turn::message::{
+    CHANNELS, Class, Frame, Key, Kind, Message, Writer, channel_data, frame,
+};
 
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::new(b"user", "realm", "password"));
 
@@ -21,7 +23,7 @@ const KINDS: [Kind; 8] = [
 
 fuzz_target!(|packet: &[u8]| {
     if let Some((number, data)) = channel_data(packet) {
-        assert!((0x4000..=0x4fff).contains(&number) && data.len() + 4 <= packet.len());
+        assert!(CHANNELS.contains(&number) && data.len() + 4 <= packet.len());
     }
     let framed = packet.first_chunk().and_then(|head| frame(*head));
     let Some(message) = Message::parse(packet) else { return };
