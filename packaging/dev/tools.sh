@@ -16,7 +16,7 @@ PACKAGES_RUN=(libx11-xcb1 libxcursor1 libxi6 libvulkan1 fonts-dejavu-core)
 PACKAGES_TEST=(
   chromium xvfb xauth openbox imagemagick ffmpeg mesa-vulkan-drivers pulseaudio pulseaudio-utils
   libasound2-plugins tesseract-ocr x11-utils xdotool iproute2 nftables
-  coturn
+  coturn nats-server
 )
 CARGO_DENY_VERSION=0.20.2
 NODE_MAJOR=20

@@ -5,6 +5,7 @@ pub mod environment;
 pub mod network;
 pub mod setting;
 
+mod cluster_table;
 mod table;
 mod turn_table;
 
@@ -16,6 +17,7 @@ use directories::ProjectDirs;
 use wire::ClientConfig;
 
 use crate::auth::Secret;
+use crate::backplane::ClusterConfig;
 use crate::ice::IceConfig;
 use crate::origin::Origin;
 use crate::turn::TurnConfig;
@@ -56,6 +58,8 @@ pub struct Config {
     pub web: Web,
     /// Who may read the counters.
     pub metrics: MetricsAccess,
+    /// The other servers that this one works with as one; `None` for a server alone.
+    pub cluster: Option<ClusterConfig>,
     /// What the program logs; the library leaves that to whoever uses it.
     pub log: Log,
 }
@@ -84,6 +88,7 @@ impl Default for Config {
             client: ClientConfig::default(),
             web: Web::Embedded,
             metrics: MetricsAccess::default(),
+            cluster: None,
             log: Log::default(),
         }
     }

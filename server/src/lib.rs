@@ -59,6 +59,9 @@ use client::Closing;
 use tls::{Identity, Keeper, TlsError};
 use turn::{TurnConfig, TurnError, TurnServer};
 
+/// How long saying goodbye to other servers may take, after that.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 /// How long connections may take to end after the shutdown signal; then they are cut off.
 pub const SHUTDOWN: Duration = Duration::from_secs(4);
 
@@ -200,6 +203,7 @@ impl Server {
         self.spawn_helpers();
         let relay = self.state.relay.clone().run(self.state.tasks.stopping.clone());
         self.state.tasks.spawn(relay);
+        let others = self.state.join_others();
         let router = router(self.state.clone());
         let accepting = listen::accept(self.listener, self.acceptor, router, self.state.clone());
         tracing::info!("the server accepts connections");
@@ -218,6 +222,7 @@ impl Server {
         {
             tracing::warn!("{cut_off}");
         }
+        others.leave(FAREWELL).await;
     }
 
     /// What runs beside the connections, and ends when the server stops.

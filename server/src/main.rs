@@ -75,6 +75,8 @@ async fn examine(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
 
 fn log_to_stderr(log: &Log) {
     let filter = EnvFilter::new(log.filter.as_deref().unwrap_or("info"));
+    // It would log where the broker is, at every try; our own lines say once what matters.
+    let filter = filter.add_directive("async_nats=off".parse().expect("a directive"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     if log.json { lines.json().init() } else { lines.init() }
 }

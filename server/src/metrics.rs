@@ -258,6 +258,13 @@ pub struct BackplaneMetrics {
     pub received: Counter,
     /// Times that it was connected again.
     pub reconnects: Counter,
+    /// Messages that could not be sent because the broker was busy or away; said again later.
+    pub lost: Counter,
+    /// Packets that were not of this cluster, or not understood.
+    pub refused: Counter,
+    /// Chat messages that some server did not confirm in time; their senders were not told that
+    /// they arrived.
+    pub unconfirmed: Counter,
 }
 
 impl Default for Metrics {
@@ -357,6 +364,9 @@ impl BackplaneMetrics {
         to.register("backplane_sent", "Messages to other servers", self.sent.clone());
         to.register("backplane_received", "Messages from other servers", self.received.clone());
         to.register("backplane_reconnects", "Times connected again", self.reconnects.clone());
+        to.register("backplane_lost", "Messages that did not get out", self.lost.clone());
+        to.register("backplane_refused", "Packets not of this cluster", self.refused.clone());
+        to.register("backplane_unconfirmed", "Chat not confirmed", self.unconfirmed.clone());
     }
 }
 

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use wire::ClientConfig;
 use zeroize::Zeroizing;
 
 use crate::auth::{Secret, Tokens};
+use crate::backplane::seal::Keys;
+use crate::backplane::{Backplane, ClusterConfig};
 use crate::config::{Config, Network, Origins, Tls};
 use crate::door::Door;
 use crate::ice::Ice;
@@ -41,6 +45,8 @@ pub struct State {
     pub(crate) client: ClientConfig,
     pub(crate) files: Files,
     pub(crate) relay: Arc<Relay>,
+    /// The way to the other servers, if there are some.
+    cluster: Option<(ClusterConfig, Arc<Backplane>)>,
     /// Whether clients reach us by TLS.
     pub(crate) secure: bool,
     /// What TLS shows; `None` for plain HTTP, and until [`crate::Server`] sets it.
@@ -61,11 +67,25 @@ impl State {
     pub fn new(config: Config) -> Result<Self, WebError> {
         let metrics = Arc::<Metrics>::default();
         let folder = config.state_dir.as_deref();
-        let (secret, previous) = match (config.sign_in.secret, config.sign_in.previous_secret) {
+        // Users of one server must be let in by the others, too.
+        let of_cluster = config.cluster.as_ref().map(|cluster| Keys::token_secret(&cluster.secret));
+        let own = config.sign_in.secret.or(of_cluster);
+        let (secret, previous) = match (own, config.sign_in.previous_secret) {
             (Some(secret), previous) => (secret, previous),
             (None, Some(previous)) => (kept_secret(folder), Some(previous)),
             (None, None) => (kept_secret(folder), previous_secret(folder)),
         };
+        let settings = Settings {
+            shards: config.room_shards,
+            count_addresses: config.http_rate_limit,
+            timing: Timing::default(),
+        };
+        let relay = Arc::new(Relay::new(&settings, metrics.clone(), Instant::now()));
+        let cluster = config.cluster.map(|cluster| {
+            let backplane = Arc::new(Backplane::new(metrics.clone()));
+            backplane.attach(&relay);
+            (cluster, backplane)
+        });
         Ok(Self {
             ice: Ice::new(config.ice, &secret),
             tokens: Tokens {
@@ -80,14 +100,8 @@ impl State {
             http_limits: config.http_rate_limit.then(HttpLimits::default),
             client: ClientConfig { protocol: wire::session::VERSION, ..config.client },
             files: Files::new(&config.web)?,
-            relay: {
-                let settings = Settings {
-                    shards: config.room_shards,
-                    count_addresses: config.http_rate_limit,
-                    timing: Timing::default(),
-                };
-                Arc::new(Relay::new(&settings, metrics.clone(), Instant::now()))
-            },
+            relay,
+            cluster,
             secure: config.tls != Tls::Off,
             identity: None,
             door: Door::new(config.doors, files_allowed(), metrics.clone()),
@@ -99,12 +113,41 @@ impl State {
 }
 
 impl State {
+    /// Joins the other servers, if there are some.
+    pub(crate) fn join_others(&self) -> Others {
+        let stop = CancellationToken::new();
+        let task = self.cluster.clone().map(|(config, backplane)| {
+            tokio::spawn(backplane.join(config, self.relay.clone(), stop.clone()))
+        });
+        Others { task, stop: stop.drop_guard() }
+    }
+
     /// Runs `work` until the server stops.
     pub(crate) fn spawn_until_stop(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stopping = self.tasks.stopping.clone();
         self.tasks.spawn(async move {
             stopping.run_until_cancelled_owned(work).await;
         });
+    }
+}
+
+/// The task that talks with the other servers. It outlives the connections, whose ends it tells;
+/// dropping this stops it.
+#[derive(Debug)]
+pub(crate) struct Others {
+    task: Option<JoinHandle<()>>,
+    stop: DropGuard,
+}
+
+impl Others {
+    /// Says goodbye to them; does not take longer than `patience`.
+    pub(crate) async fn leave(self, patience: Duration) {
+        drop(self.stop);
+        if let Some(task) = self.task
+            && timeout(patience, task).await.is_err()
+        {
+            tracing::debug!("the other servers were not told in time");
+        }
     }
 }
 

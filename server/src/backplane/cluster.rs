@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wire::UserId;
+use wire::{LeftReason, UserId};
 
+use super::NodeId;
 use super::packet::{Asked, Listed, NODES, Packet, ROOMS, RoomKey, Words};
 use super::room::{Room, State, Ticket};
 use super::seal::Topic;
-use super::{Leaving, NodeId};
 use crate::auth::User;
 
 /// Between two beats.
@@ -37,7 +37,7 @@ pub enum Input {
     /// A user's first seat in a room on this server.
     Joined(Arc<str>, RoomKey, Arc<User>),
     /// A user's last seat in a room on this server is gone.
-    Left(RoomKey, UserId, Leaving),
+    Left(RoomKey, UserId, LeftReason),
     /// Somebody here said something.
     Said(RoomKey, Words),
     /// Ask a server for a session: its token, and what its client has read.
@@ -50,6 +50,8 @@ pub enum Input {
     Connected,
     /// A moment has passed.
     Tick,
+    /// This server stops.
+    Stop,
 }
 
 /// What is to be done, in order.
@@ -90,7 +92,7 @@ pub enum Output {
         /// Who.
         user: UserId,
         /// Why.
-        why: Leaving,
+        why: LeftReason,
     },
     /// Somebody elsewhere said something to the members here, or to one of them.
     Said {
@@ -219,6 +221,11 @@ impl Cluster {
                 None if words.is_fleeting() => room.say_fleeting(words, out),
                 None => room.say(words, now, out),
             }),
+            Input::Claim(node, nonce, ..)
+                if !self.peers.get(&node).is_some_and(|peer| peer.known) =>
+            {
+                out.push(Output::Session(nonce, None));
+            }
             Input::Claim(node, nonce, token, received) => {
                 let packet = Packet::Claim { nonce, token, received };
                 out.push(Output::Publish(Topic::Node(node), packet));
@@ -230,6 +237,7 @@ impl Cluster {
             Input::Packet(from, number, packet) => self.packet(from, number, packet, now, out),
             Input::Connected => self.connected(now, out),
             Input::Tick => self.tick(now, out),
+            Input::Stop => out.push(Output::Publish(Topic::All, Packet::Bye)),
         }
         self.collect_asks(before, out);
     }
@@ -344,6 +352,7 @@ impl Cluster {
     ) {
         match packet {
             Packet::Hello { .. } | Packet::Welcome { .. } => {}
+            Packet::Bye => self.lose(from, out),
             Packet::Beat { number: beat, part, parts, hears, rooms } => {
                 self.beat_came(from, number, (beat, part, parts), &hears, rooms, now, out);
             }

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use thiserror::Error;
 use uuid::Uuid;
-use wire::{MessageType, UserId, limits};
+use wire::{LeftReason, MessageType, UserId, limits};
 
+use super::NodeId;
 use super::bytes::{Reader, Short, Writer};
-use super::{Leaving, NodeId};
 use crate::auth::User;
+use crate::name::clean;
 
 /// The first byte of every packet. Servers of another version are not understood, and ignored.
 pub const VERSION: u8 = 1;
@@ -45,7 +46,7 @@ pub struct Words {
     /// What it is.
     pub kind: MessageType,
     /// Who says it.
-    pub from: Arc<User>,
+    pub from: UserId,
     /// The only one who hears it, if it is directed.
     pub to: Option<UserId>,
     /// The payload, a JSON object, byte for byte.
@@ -76,7 +77,7 @@ pub enum Entry {
     /// The user's first seat on that server.
     Joined(Arc<User>),
     /// The user's last seat on that server is gone.
-    Left(UserId, Leaving),
+    Left(UserId, LeftReason),
     /// Somebody said something, to all or to a user on the receiving server.
     Said(Words),
     /// What came before this number concerned other servers.
@@ -147,6 +148,8 @@ pub enum Packet {
     Open(Asked),
     /// "Tell me what I missed." To one.
     Ask(Vec<Asked>),
+    /// "I stop; my members are gone." To all.
+    Bye,
     /// "These are my members of the room." To one, in parts.
     State {
         /// The room.
@@ -293,6 +296,9 @@ impl Packet {
                     to.u128(room.0).u64(*version);
                 });
             }
+            Self::Bye => {
+                to.u8(12);
+            }
             Self::Claim { nonce, token, received } => {
                 to.u8(10).u64(*nonce).text(token);
                 to.option(received.as_ref(), |to, received| {
@@ -354,6 +360,7 @@ impl Packet {
                 nonce: from.u64()?,
                 session: from.option(|from| Ok::<_, Short>(from.blob(SESSION_BYTES)?.to_vec()))?,
             },
+            12 => Self::Bye,
             _ => return Err(BadPacket::Malformed),
         })
     }
@@ -379,10 +386,10 @@ fn read_user(from: &mut Reader<'_>) -> Result<Arc<User>, BadPacket> {
     let id = read_id(from)?;
     // Names are counted in code points, of four bytes at most.
     let name = from.text(limits::USERNAME_CHARS * 4)?;
-    if name.chars().count() > limits::USERNAME_CHARS || name.chars().any(char::is_control) {
+    if name.chars().count() > limits::USERNAME_CHARS {
         return Err(BadPacket::Content);
     }
-    Ok(Arc::new(User { id, name: name.to_owned() }))
+    Ok(Arc::new(User { id, name: clean(name) }))
 }
 
 fn read_id(from: &mut Reader<'_>) -> Result<UserId, BadPacket> {
@@ -397,7 +404,7 @@ fn write_entry(to: &mut Writer, entry: &Entry) {
         }
         Entry::Joined(user) => write_user(to.u8(1), user),
         Entry::Left(user, why) => {
-            let why = LEAVINGS.iter().position(|known| known == why).unwrap_or_default();
+            let why = REASONS.iter().position(|known| known == why).unwrap_or_default();
             to.u8(2).text(user.as_str()).u8(why as u8);
         }
         Entry::Said(words) => write_words(to.u8(3), words),
@@ -410,7 +417,7 @@ fn read_entry(from: &mut Reader<'_>) -> Result<Entry, BadPacket> {
         1 => Entry::Joined(read_user(from)?),
         2 => {
             let user = read_id(from)?;
-            let why = LEAVINGS.get(usize::from(from.u8()?)).ok_or(BadPacket::Malformed)?;
+            let why = REASONS.get(usize::from(from.u8()?)).ok_or(BadPacket::Malformed)?;
             Entry::Left(user, *why)
         }
         3 => Entry::Said(read_words(from)?),
@@ -420,7 +427,7 @@ fn read_entry(from: &mut Reader<'_>) -> Result<Entry, BadPacket> {
 
 fn write_words(to: &mut Writer, words: &Words) {
     to.text(words.kind.name());
-    write_user(to, &words.from);
+    to.text(words.from.as_str());
     to.option(words.to.as_ref(), |to, id| {
         to.text(id.as_str());
     });
@@ -438,7 +445,7 @@ fn read_words(from: &mut Reader<'_>) -> Result<Words, BadPacket> {
     if !is_relayed(kind) {
         return Err(BadPacket::Content);
     }
-    let speaker = read_user(from)?;
+    let speaker = read_id(from)?;
     let to = from.option(read_id)?;
     let id = from.option(|from| Ok::<_, Short>(Uuid::from_u128(from.u128()?)))?;
     let seq = from.option(Reader::u64)?;
@@ -476,7 +483,8 @@ fn depth(json: &str) -> usize {
 }
 
 /// Why users leave, by their number in a packet.
-const LEAVINGS: [Leaving; 4] = [Leaving::Asked, Leaving::Lost, Leaving::Slow, Leaving::Moved];
+const REASONS: [LeftReason; 4] =
+    [LeftReason::Left, LeftReason::Lost, LeftReason::Slow, LeftReason::Other];
 
 /// How deep a relayed payload may nest.
 const DEPTH: usize = 64;
@@ -505,7 +513,7 @@ mod tests {
     fn words(data: &str) -> Words {
         Words {
             kind: MessageType::Chat,
-            from: user("ann", "Ann \u{1f600}"),
+            from: UserId::new("ann").unwrap(),
             to: None,
             data: data.into(),
             id: Some(Uuid::from_u128(9)),
@@ -539,6 +547,7 @@ mod tests {
                 rooms: vec![listed],
             },
             Packet::Hello { nonce: 1 },
+            Packet::Bye,
             Packet::Welcome { nonce: 1 },
             Packet::Open(Asked { after: None, ..asked }),
             Packet::Ask(vec![asked, asked]),
@@ -548,7 +557,7 @@ mod tests {
                 version: 3,
                 part: 0,
                 parts: 1,
-                members: vec![user("a", "A"), user("b", "")],
+                members: vec![user("a", "Ann \u{1f600}"), user("b", "B")],
             },
             entry(Entry::Nothing),
             entry(Entry::Joined(user("a", "A"))),
@@ -562,7 +571,7 @@ mod tests {
             Packet::Session { nonce: 1, session: Some(vec![1, 2]) },
             Packet::Session { nonce: 1, session: None },
         ];
-        for why in LEAVINGS {
+        for why in REASONS {
             packets.push(entry(Entry::Left(UserId::new("a").unwrap(), why)));
         }
         packets.push(said(Words { to: Some(UserId::new("b").unwrap()), ..words("{}") }));
@@ -607,9 +616,12 @@ mod tests {
             check(&said(words(data)));
         }
         let long = "x".repeat(limits::USERNAME_CHARS + 1);
-        for (id, name) in [("a", long.as_str()), ("a", "a\u{7}b"), ("system", "a")] {
-            check(&said(Words { from: user(id, name), ..words("{}") }));
+        for (id, name) in [("a", long.as_str()), ("system", "a")] {
+            let (room, nonce, version) = (RoomKey(1), 2, 3);
+            let members = vec![user(id, name)];
+            check(&Packet::State { room, nonce, version, part: 0, parts: 1, members });
         }
+        check(&said(Words { from: UserId::new("system").unwrap(), ..words("{}") }));
         for kind in [MessageType::Join, MessageType::RoomUsers, MessageType::Error] {
             check(&said(Words { kind, ..words("{}") }));
         }
@@ -619,7 +631,7 @@ mod tests {
         #[test]
         fn rubbish_never_panics_and_never_reserves_much(
             mut bytes in prop::collection::vec(any::<u8>(), 0..200),
-            kind in 0..13_u8,
+            kind in 0..14_u8,
         ) {
             let _ = Packet::from_bytes(&bytes);
             if bytes.len() > 2 {
@@ -629,7 +641,7 @@ mod tests {
         }
 
         #[test]
-        fn changed_packets_never_panic(which in 0..16_usize, at in any::<prop::sample::Index>(), to in any::<u8>()) {
+        fn changed_packets_never_panic(which in 0..20_usize, at in any::<prop::sample::Index>(), to in any::<u8>()) {
             let packets = packets();
             let mut bytes = packets[which % packets.len()].to_bytes();
             let at = at.index(bytes.len());

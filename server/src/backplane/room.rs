@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
-use wire::UserId;
+use wire::{LeftReason, UserId, limits};
 
+use super::NodeId;
 use super::cluster::Output;
 use super::packet::{Asked, Entry, MEMBERS, PARTS, Packet, RoomKey, Words};
 use super::seal::Topic;
 use super::stream::{Inbound, Outbound};
-use super::{Leaving, NodeId};
 use crate::auth::User;
 
 /// Bytes of entries that a room keeps until all readers have them; beyond that the oldest are
@@ -58,6 +58,9 @@ pub(super) struct Room {
     tickets: VecDeque<(u64, Ticket, Instant)>,
     /// Since when nobody is here.
     empty_since: Option<Instant>,
+    /// Until when somebody who lost the connection may come back and want what was said.
+    missed_until: Option<Instant>,
+    is_open: bool,
 }
 
 /// An entry of our own, and for whom it is.
@@ -83,6 +86,9 @@ struct Reader {
     settled: u64,
     /// The number of the packet that made it one.
     touched: u64,
+    /// Whether it has members here, who must get everything; otherwise it only listens for some
+    /// who may come back.
+    counts: bool,
 }
 
 /// Another server's members and how far we know its stream.
@@ -114,7 +120,7 @@ pub(super) struct State {
 
 impl Reader {
     fn new(has: u64, touched: u64) -> Self {
-        Self { acked: has, settled: has, touched }
+        Self { acked: has, settled: has, touched, counts: true }
     }
 }
 
@@ -136,6 +142,8 @@ impl Room {
             asked: HashMap::new(),
             tickets: VecDeque::new(),
             empty_since: None,
+            missed_until: None,
+            is_open: false,
         }
     }
 
@@ -148,9 +156,10 @@ impl Room {
         !self.stream.is_settled()
     }
 
-    /// Whether anybody of this server is here; otherwise the room only waits for its readers.
+    /// Whether anybody of this server is here, or may be back soon; otherwise the room only waits
+    /// for its readers.
     pub(super) fn is_open(&self) -> bool {
-        !self.members.is_empty()
+        self.is_open
     }
 
     /// Whether nobody needs it any more.
@@ -167,28 +176,33 @@ impl Room {
         nodes: impl Iterator<Item = NodeId>,
         out: &mut Vec<Output>,
     ) {
-        let opens = !self.is_open();
+        let opens = !self.is_open;
         if opens {
-            self.nonce = nonce;
-            self.empty_since = None;
+            (self.is_open, self.nonce) = (true, nonce);
             self.asked.clear();
             out.push(Output::Subscribe(self.key));
-            // Whatever was said of a room of this name that has ended meanwhile is void.
-            for node in nodes {
-                out.push(Output::Members { room: self.id.clone(), node, users: Vec::new() });
-            }
             let asked = Asked { room: self.key, nonce, after: None };
             out.push(Output::Publish(Topic::Room(self.key), Packet::Open(asked)));
         }
+        if self.members.is_empty() {
+            // Whatever the relay was told of a room of this name that has ended meanwhile is void.
+            for node in nodes {
+                let remote = self.remotes.get(&node);
+                let users = remote.into_iter().flat_map(|remote| remote.members.values().cloned());
+                let users = users.collect();
+                out.push(Output::Members { room: self.id.clone(), node, users });
+            }
+        }
+        self.empty_since = None;
         self.members.insert(user.id.clone(), user.clone());
         self.append(Entry::Joined(user), opens, out);
     }
 
-    /// A user's last seat on this server is gone.
+    /// A user's last seat on this server is gone, or its connection is lost for a while.
     pub(super) fn leave(
         &mut self,
         user: &UserId,
-        why: Leaving,
+        why: LeftReason,
         now: Instant,
         out: &mut Vec<Output>,
     ) {
@@ -196,8 +210,19 @@ impl Room {
             return;
         }
         self.append(Entry::Left(user.clone(), why), false, out);
+        if why == LeftReason::Lost {
+            self.missed_until = Some(now + limits::RESUME_WITHIN);
+        }
         if self.members.is_empty() {
             self.empty_since = Some(now);
+            self.close_in_time(now, out);
+        }
+    }
+
+    fn close_in_time(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let is_wanted = self.missed_until.is_some_and(|until| now < until);
+        if self.is_open && self.members.is_empty() && !is_wanted {
+            self.is_open = false;
             self.remotes.clear();
             self.former.clear();
             self.parts.clear();
@@ -207,7 +232,7 @@ impl Room {
 
     /// Something for all.
     pub(super) fn say(&mut self, words: Words, now: Instant, out: &mut Vec<Output>) {
-        let ticket = words.id.map(|id| Ticket { user: words.from.id.clone(), id });
+        let ticket = words.id.map(|id| Ticket { user: words.from.clone(), id });
         let number = self.append(Entry::Said(words), false, out);
         if let Some(ticket) = ticket {
             self.tickets.push_back((number, ticket, now + PATIENCE));
@@ -249,7 +274,7 @@ impl Room {
         let version = self.keep(Kept { entry: entry.clone(), only: None }, out);
         let previous = std::mem::replace(&mut self.last_to_all, version);
         let except = self.last_to.drain().collect();
-        if self.readers.is_empty() {
+        if !self.readers.values().any(|reader| reader.counts) {
             self.stream.settle(version);
         }
         if first || !self.readers.is_empty() {
@@ -264,7 +289,7 @@ impl Room {
         let version = self.stream.push(kept, bytes);
         let base = self.stream.base();
         // What was forgotten before all had it is never acknowledged.
-        if self.readers.values().any(|reader| reader.settled < base) {
+        if self.readers.values().any(|reader| reader.counts && reader.settled < base) {
             let before = self.tickets.len();
             self.tickets.retain(|(number, ..)| *number > base);
             let lost = before - self.tickets.len();
@@ -284,7 +309,8 @@ impl Room {
 
     /// Forgets what all readers have, and acknowledges what they have.
     fn settle(&mut self, out: &mut Vec<Output>) {
-        let settled = self.readers.values().map(|reader| reader.settled).min();
+        let readers = self.readers.values().filter(|reader| reader.counts);
+        let settled = readers.map(|reader| reader.settled).min();
         let settled = settled.unwrap_or(self.stream.last());
         self.stream.settle(settled);
         while self.tickets.front().is_some_and(|(number, ..)| *number <= settled) {
@@ -485,13 +511,17 @@ impl Room {
             }
         }
         let (taken, has_gap) = (remote.stream.taken(), remote.stream.has_gap());
-        if remote.members.is_empty() {
-            if self.readers.remove(&node).is_some() {
+        let (counts, last) = (!remote.members.is_empty(), self.stream.last());
+        match self.readers.get_mut(&node) {
+            Some(reader) if reader.counts == counts => {}
+            Some(reader) => {
+                // For members who come now, what was said before does not count.
+                *reader = Reader { counts, ..Reader::new(last, reader.touched) };
                 self.settle(out);
             }
-        } else {
-            let last = self.stream.last();
-            self.readers.entry(node).or_insert(Reader::new(last, number));
+            None => {
+                self.readers.insert(node, Reader { counts, ..Reader::new(last, number) });
+            }
         }
         if has_gap {
             self.ask(node, now, out);
@@ -554,6 +584,7 @@ impl Room {
 
     /// What is due by the clock.
     pub(super) fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.close_in_time(now, out);
         let late = self.tickets.iter().take_while(|(_, _, until)| now >= *until).count();
         if late > 0 {
             self.tickets.drain(..late);
@@ -563,7 +594,7 @@ impl Room {
 
     /// Whether [`Room::tick`] has anything to do.
     pub(super) fn is_busy(&self) -> bool {
-        !self.tickets.is_empty() || !self.is_open()
+        !self.tickets.is_empty() || self.members.is_empty()
     }
 
     fn ask(&mut self, node: NodeId, now: Instant, out: &mut Vec<Output>) {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
-use wire::{MessageType, UserId};
+use wire::{LeftReason, MessageType, UserId};
 
+use super::NodeId;
 use super::cluster::{Cluster, Input, Output, Random, TICK};
 use super::packet::{Packet, RoomKey, Words};
 use super::seal::Topic;
-use super::{Leaving, NodeId};
 use crate::auth::User;
 
 const PLACES: [&str; 2] = ["hall", "yard"];
@@ -239,7 +239,7 @@ impl World {
             if words.to.as_ref().is_some_and(|to| to.as_str() != local) {
                 continue;
             }
-            let from = words.from.id.to_string();
+            let from = words.from.to_string();
             let log =
                 self.got.entry((host, local.clone(), room.to_owned(), from.clone())).or_default();
             assert!(
@@ -363,13 +363,14 @@ impl World {
             }
         }
         let id = UserId::new(name).unwrap();
-        self.input(host, Input::Left(key(place), id, Leaving::Asked));
+        let why = if self.below(2) == 0 { LeftReason::Left } else { LeftReason::Lost };
+        self.input(host, Input::Left(key(place), id, why));
     }
 
     fn words(&mut self, kind: MessageType, name: &str) -> Words {
         self.said += 1;
         let data = format!("{{\"n\":{}}}", self.said).into();
-        Words { kind, from: user(name), to: None, data, id: None, seq: None }
+        Words { kind, from: UserId::new(name).unwrap(), to: None, data, id: None, seq: None }
     }
 
     fn say(&mut self, host: usize, place: &'static str, name: &str, to: Option<String>) {
@@ -510,7 +511,8 @@ fn history(seed: u64) -> (usize, usize) {
 
 #[test]
 fn histories_end_with_equal_rosters_and_nothing_acknowledged_is_lost() {
-    let seeds = std::env::var("HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000);
+    let seeds =
+        std::env::var("VIRTUAL_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000);
     let first = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let (mut confirmed, mut gave_up) = (0, 0);
     for seed in first..first + seeds {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::cluster_table::Others;
 use super::turn_table::Relays;
 use super::{Acme, Config, Origins, Tls, Web};
 pub use crate::config::table::{OF_OTHERS, settings};
@@ -167,6 +168,7 @@ pub struct Draft {
     pub(super) web_root: Option<PathBuf>,
     pub(super) web_csp: Option<String>,
     pub(super) relays: Relays,
+    pub(super) others: Others,
 }
 
 impl Draft {
@@ -246,6 +248,7 @@ impl Draft {
             (None, None) => config.web,
         };
         self.relays.finish(&mut config)?;
+        self.others.finish(&mut config)?;
         Ok(config)
     }
 }

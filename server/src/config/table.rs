@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use super::cluster_table::CLUSTER;
 use super::setting::{Group, Mode, Setting};
 use super::turn_table::TURN;
 use super::{Origins, SignIn, duration};
@@ -15,10 +16,10 @@ use crate::auth::Secret;
 pub const OF_OTHERS: [&str; 2] = ["VITE_HTTP_API_URL", "VITE_WS_API_URL"];
 
 const BOOLEAN: &str = "true or false";
-const FILE: &str = "a file's path";
+pub(super) const FILE: &str = "a file's path";
 const FOLDER: &str = "a folder's path";
 const WORD: &str = "a word of at most 32 characters, without spaces";
-const SECRET: &str =
+pub(super) const SECRET: &str =
     "at least 32 bytes (256 bits) that nobody can guess, like those of `openssl rand -hex 32`";
 
 /// Code points in one of the three prefixes; a room id must fit behind it.
@@ -27,7 +28,7 @@ const PREFIX_CHARS: usize = 32;
 /// Every setting, in the order in which they are read: what stands later wins over what stands
 /// earlier where both say the same thing.
 pub fn settings() -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().chain(TURN)
+    SETTINGS.iter().chain(TURN).chain(CLUSTER)
 }
 
 static SETTINGS: &[Setting] = &[
@@ -388,7 +389,7 @@ fn development(text: &str) -> Option<bool> {
     }
 }
 
-fn secret(text: &str) -> Option<Secret> {
+pub(super) fn secret(text: &str) -> Option<Secret> {
     let secret = Secret::new(text);
     secret.is_strong().then_some(secret)
 }
