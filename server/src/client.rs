@@ -167,9 +167,9 @@ impl Client {
         self.may_speak(now)
     }
 
-    /// The connection has ended. Whether the last words go through the session's outbox; where
+    /// The connection has ended at `now`. Whether the last words go through the session's outbox; where
     /// the session lives on, they don't.
-    pub fn end(&mut self, end: End) -> bool {
+    pub fn end(&mut self, end: End, now: Instant) -> bool {
         let (relay, session) = (&self.relay, &self.session);
         if !session.outbox.is_at(&self.line) {
             return false;
@@ -181,7 +181,7 @@ impl Client {
             End::Close(Closing::SILENT) | End::Gone | End::Goodbye(_)
                 if session.version == Version::V2 =>
             {
-                relay.lose(session, &self.line, relay.now());
+                relay.lose(session, &self.line, now);
                 return false;
             }
             End::Goodbye(_) => LeftReason::Left,

@@ -148,7 +148,8 @@ impl Line {
         self.greeted.load(Ordering::Relaxed)
     }
 
-    fn hear(&self, now: std::time::Instant) {
+    /// Something came from the client.
+    pub fn hear(&self, now: std::time::Instant) {
         let since = now.saturating_duration_since(self.since).as_millis();
         self.heard.store(since as u64, Ordering::Relaxed);
     }
@@ -342,7 +343,7 @@ where
 
     /// Says the last words and why, and lets the client end the connection.
     async fn farewell(mut self, end: End, timing: Timing) {
-        let ours = self.client.end(end);
+        let ours = self.client.end(end, Instant::now().into_std());
         let last = match end {
             End::Gone => return,
             End::Goodbye(code) => Frame::close(code, ""),

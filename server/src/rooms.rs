@@ -20,7 +20,7 @@ use crate::auth::User;
 use crate::frame::Frame;
 
 use remote::Remote;
-use speech::Senders;
+use speech::{Memory, Senders};
 
 /// One place in rooms; a user may have several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -130,11 +130,12 @@ pub enum Heard {
 #[derive(Debug)]
 pub struct Rooms<H> {
     rooms: HashMap<Arc<str>, Room<H>>,
+    memory: Memory,
 }
 
 impl<H> Default for Rooms<H> {
     fn default() -> Self {
-        Self { rooms: HashMap::new() }
+        Self { rooms: HashMap::new(), memory: Memory::default() }
     }
 }
 
@@ -159,11 +160,7 @@ impl<H> Rooms<H> {
     /// Takes a seat and tells everybody. Because presence is told in the same step, nobody ever
     /// gets a signal from a member of whom they have not heard. Returns the room's name to keep.
     pub fn join(&mut self, room: &str, seat: Seat<H>, out: &mut impl Outlet<H>) -> Arc<str> {
-        let name = match self.rooms.get_key_value(room) {
-            Some((name, _)) => name.clone(),
-            None => Arc::from(room),
-        };
-        let room = self.rooms.entry(name.clone()).or_default();
+        let (name, room) = self.open(room);
         if let Some(index) = room.seats.iter().position(|taken| taken.seat.id == seat.id) {
             room.tell_again(&name, index, out);
             return name;
@@ -205,7 +202,9 @@ impl<H> Rooms<H> {
             room.tell_left(&name, &taken.seat.user, reason, out);
         }
         if room.seats.is_empty() {
-            self.rooms.remove(&name);
+            if let Some(room) = self.rooms.remove(&name) {
+                self.memory.keep(&name, room.senders);
+            }
         } else if room.seats.len() * 4 < room.seats.capacity() {
             room.seats.shrink_to_fit();
         }
@@ -305,17 +304,26 @@ impl<H> Rooms<H> {
         self.rooms.is_empty()
     }
 
+    /// The room, which exists from now on.
+    fn open(&mut self, room: &str) -> (Arc<str>, &mut Room<H>) {
+        let name = match self.rooms.get_key_value(room) {
+            Some((name, _)) => name.clone(),
+            None => Arc::from(room),
+        };
+        let memory = &mut self.memory;
+        let room = self.rooms.entry(name.clone()).or_insert_with(|| Room {
+            seats: Vec::new(),
+            remote: Remote::default(),
+            senders: memory.take(&name),
+        });
+        (name, room)
+    }
+
     fn find(&mut self, room: &str, seat: SeatId) -> Option<(Arc<str>, &mut Room<H>, usize)> {
         let name = self.rooms.get_key_value(room)?.0.clone();
         let room = self.rooms.get_mut(&name)?;
         let index = room.seats.iter().position(|taken| taken.seat.id == seat)?;
         Some((name, room, index))
-    }
-}
-
-impl<H> Default for Room<H> {
-    fn default() -> Self {
-        Self { seats: Vec::new(), remote: Remote::default(), senders: Senders::default() }
     }
 }
 

@@ -75,7 +75,7 @@ impl Clock {
 
 impl Relay {
     /// Looks after a connection from now on; `greeted` when it need not say hello.
-    pub(crate) fn watch(&self, line: &Arc<Line>, greeted: bool, now: Instant) {
+    pub fn watch(&self, line: &Arc<Line>, greeted: bool, now: Instant) {
         let (timing, weak) = (self.timing, Arc::downgrade(line));
         let mut wheel = self.clock.wheel();
         if !greeted {

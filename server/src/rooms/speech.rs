@@ -2,6 +2,7 @@
 //! again is known.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use uuid::Uuid;
 use wire::UserId;
@@ -10,6 +11,11 @@ use wire::limits::CHAT_IDS;
 /// Senders that are remembered after they left; more are forgotten, and their next message
 /// begins a new count.
 const STRANGERS: usize = 256;
+
+/// Rooms without members whose senders are remembered, in each shard; the oldest is forgotten.
+const EMPTY_ROOMS: usize = 64;
+/// Ids that an empty room may have for that; one in which more was said is forgotten.
+const EMPTY_ROOM_IDS: usize = 1_024;
 
 /// Those who wrote something in a room.
 #[derive(Debug, Default)]
@@ -74,11 +80,41 @@ impl Senders {
         }
     }
 
+    fn ids(&self) -> usize {
+        self.senders.values().map(|sender| 1 + sender.recent.len()).sum()
+    }
+
     /// Forgets those who are gone, when they are too many.
     pub(super) fn forget_strangers(&mut self, is_member: impl Fn(&UserId) -> bool) {
         // Looked at when the number has doubled, so that large rooms are not searched each time.
         if self.senders.len() > STRANGERS && self.senders.len().is_power_of_two() {
             self.senders.retain(|id, _| is_member(id));
         }
+    }
+}
+
+/// What was said in rooms in which nobody is for now. Whoever comes back, and says again what was
+/// not acknowledged, is still understood.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    rooms: VecDeque<(Arc<str>, Senders)>,
+}
+
+impl Memory {
+    /// A room is empty.
+    pub(super) fn keep(&mut self, room: &Arc<str>, senders: Senders) {
+        if !senders.senders.is_empty() && senders.ids() <= EMPTY_ROOM_IDS {
+            if self.rooms.len() >= EMPTY_ROOMS {
+                self.rooms.pop_front();
+            }
+            self.rooms.push_back((room.clone(), senders));
+        }
+    }
+
+    /// Somebody is in it again.
+    pub(super) fn take(&mut self, room: &str) -> Senders {
+        let index = self.rooms.iter().position(|(name, _)| **name == *room);
+        let kept = index.and_then(|index| self.rooms.remove(index));
+        kept.map(|(_, senders)| senders).unwrap_or_default()
     }
 }
