@@ -19,7 +19,7 @@ use wire::{
 use crate::auth::User;
 use crate::frame::{Class, Frame};
 use crate::limits::{Bucket, Rate, Shared};
-use crate::line::{End, Line};
+use crate::line::{End, Line, Timing};
 use crate::relay::Relay;
 use crate::rooms::{Said, Unheard, Version};
 use crate::session::Session;
@@ -137,6 +137,12 @@ impl Client {
     #[must_use]
     pub fn session(&self) -> &Arc<Session> {
         &self.session
+    }
+
+    /// How long the server waits for what.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        self.relay.timing
     }
 
     /// Whether another server has to answer before anything more may be read.

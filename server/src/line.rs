@@ -12,7 +12,6 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::tcp::OwnedWriteHalf;
@@ -71,6 +70,9 @@ pub struct Line {
     ending: OnceLock<Closing>,
     /// It is time for a ping.
     ping: AtomicBool,
+    /// How many frames of the session were written, while some of them are not confirmed;
+    /// otherwise 0.
+    unconfirmed: AtomicU64,
     /// When something came last, in milliseconds after `since`.
     heard: AtomicU64,
     since: std::time::Instant,
@@ -89,6 +91,7 @@ impl Line {
             task: AtomicWaker::new(),
             ending: OnceLock::new(),
             ping: AtomicBool::new(false),
+            unconfirmed: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             since: now,
             greeted: AtomicBool::new(false),
@@ -118,6 +121,17 @@ impl Line {
     pub fn ping(&self) {
         self.ping.store(true, Ordering::Relaxed);
         self.task.wake();
+    }
+
+    /// Frames were written that the client has not confirmed, so many with those before; or 0.
+    pub fn set_unconfirmed(&self, written: u64) {
+        self.unconfirmed.store(written, Ordering::Relaxed);
+    }
+
+    /// How many frames were written, if the last ones are not confirmed.
+    #[must_use]
+    pub fn unconfirmed(&self) -> u64 {
+        self.unconfirmed.load(Ordering::Relaxed)
     }
 
     /// Nothing more may be written to it.
@@ -182,27 +196,9 @@ impl From<Broken> for End {
     }
 }
 
-/// Serves one client until either side ends it. `first` is what was read already. When this
-/// returns, the client is in no room, or its session waits for it to come back. Says how it ended.
-pub async fn serve<IO>(io: IO, first: Bytes, line: Arc<Line>, client: Client, timing: Timing) -> End
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send,
-{
-    let mut talk = Talk { io, client, line, decoder: None, rest: Vec::new(), write: timing.write };
-    let end = match talk.begin(&first) {
-        Ok(()) => {
-            drop(first);
-            poll_fn(|cx| talk.poll(cx)).await
-        }
-        Err(end) => end,
-    };
-    // Few connections say farewell at a time, and the memory for it need not be in all of them.
-    Box::pin(talk.farewell(end, timing)).await;
-    end
-}
-
-/// A connection with what surrounds it.
-struct Talk<IO> {
+/// A connection with what surrounds it. It is made before its task, which is little more than a
+/// pointer to it: what an async function is given it holds twice.
+pub struct Talk<IO> {
     io: IO,
     client: Client,
     line: Arc<Line>,
@@ -210,8 +206,6 @@ struct Talk<IO> {
     decoder: Option<Box<Decoder>>,
     /// What was read and not looked at.
     rest: Vec<u8>,
-    /// As in [`Timing`].
-    write: Duration,
 }
 
 thread_local! {
@@ -222,8 +216,28 @@ impl<IO> Talk<IO>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    fn begin(&mut self, first: &[u8]) -> Result<(), End> {
-        if first.is_empty() { Ok(()) } else { self.feed(&mut first.to_vec()) }
+    /// A connection that begins; `first` is what was read already.
+    #[must_use]
+    pub fn new(io: IO, first: &[u8], line: Arc<Line>, client: Client) -> Box<Self> {
+        Box::new(Self { io, client, line, decoder: None, rest: first.to_vec() })
+    }
+
+    /// Serves the client until either side ends it. When this returns, the client is in no room,
+    /// or its session waits for it to come back. Says how it ended.
+    pub async fn run(mut self: Box<Self>) -> End {
+        let end = match self.feed_rest() {
+            Ok(()) => poll_fn(|cx| self.poll(cx)).await,
+            Err(end) => end,
+        };
+        // Few connections say farewell at a time, and the memory for it need not be in all of
+        // them.
+        Box::pin(self.farewell(end)).await;
+        end
+    }
+
+    fn feed_rest(&mut self) -> Result<(), End> {
+        let mut rest = std::mem::take(&mut self.rest);
+        if rest.is_empty() { Ok(()) } else { self.feed(&mut rest) }
     }
 
     /// Does what there is to do, until there is a reason to stop.
@@ -244,8 +258,7 @@ where
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(()) => {}
                 }
-                let mut rest = std::mem::take(&mut self.rest);
-                if let Err(end) = self.feed(&mut rest) {
+                if let Err(end) = self.feed_rest() {
                     return Poll::Ready(end);
                 }
             }
@@ -256,7 +269,8 @@ where
             match self.poll_read(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(end)) => return Poll::Ready(end),
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(READ_BYTES)) => break,
+                Poll::Ready(Ok(_)) => {}
             }
         }
         // There may be more; the others come first.
@@ -264,7 +278,8 @@ where
         Poll::Pending
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+    /// Reads once, and acts on what came; how many bytes.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, End>> {
         LENT.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
             match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
@@ -276,7 +291,8 @@ where
             if bytes.is_empty() {
                 return Poll::Ready(Err(End::Gone));
             }
-            Poll::Ready(self.feed(bytes))
+            let read = bytes.len();
+            Poll::Ready(self.feed(bytes).map(|()| read))
         })
     }
 
@@ -311,7 +327,7 @@ where
     /// Sends a ping, unless the client takes nothing any more.
     fn beat(&mut self) -> Result<(), End> {
         let outbox = &self.client.session().outbox;
-        if outbox.blocked_for(Instant::now().into_std()) >= self.write {
+        if outbox.blocked_for(Instant::now().into_std()) >= self.client.timing().write {
             return Err(End::Close(Closing::TOO_SLOW));
         }
         let mark = outbox.mark();
@@ -342,7 +358,8 @@ where
     }
 
     /// Says the last words and why, and lets the client end the connection.
-    async fn farewell(mut self, end: End, timing: Timing) {
+    async fn farewell(mut self: Box<Self>, end: End) {
+        let timing = self.client.timing();
         let ours = self.client.end(end, Instant::now().into_std());
         let last = match end {
             End::Gone => return,

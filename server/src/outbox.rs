@@ -333,6 +333,7 @@ impl Outbox {
             None => 0,
         };
         state.bytes -= freed;
+        state.tell_unconfirmed();
     }
 
     /// Takes all frames that wait, for tests.
@@ -472,6 +473,14 @@ impl State {
             }
             sent.bytes -= freed;
             self.bytes -= freed;
+        }
+        self.tell_unconfirmed();
+    }
+
+    /// Lets the connection know whether a ping would free something.
+    fn tell_unconfirmed(&self) {
+        if let (Some(line), Some(sent)) = (&self.line, &self.sent) {
+            line.set_unconfirmed(if sent.frames.is_empty() { 0 } else { sent.next() });
         }
     }
 

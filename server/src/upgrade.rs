@@ -13,7 +13,6 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
@@ -29,7 +28,7 @@ use crate::auth::User;
 use crate::client::{Client, Closing, Desk};
 use crate::door::Pass;
 use crate::http::Peer;
-use crate::line::{self, End, Line};
+use crate::line::{End, Line, Talk};
 use crate::metrics::{Closed, Refused, held};
 use crate::state::State;
 use crate::web::plain;
@@ -132,13 +131,13 @@ async fn enter(state: Arc<State>, guest: Guest, on_upgrade: OnUpgrade) {
             bound_send_buffer(&tcp);
             let (read, write) = tcp.into_split();
             let line = Line::new(Some(write), now);
-            live(&state, guest, Direct::new(read, line.clone()), read_buf, line);
+            live(&state, guest, Direct::new(read, line.clone()), &read_buf, line);
         }
         Err(upgraded) => match upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>() {
             Ok(Parts { io, read_buf, .. }) => {
                 let tls = Box::new(io.into_inner());
                 bound_send_buffer(tls.get_ref().0);
-                live(&state, guest, tls, read_buf, Line::new(None, now));
+                live(&state, guest, tls, &read_buf, Line::new(None, now));
             }
             Err(upgraded) => other(&state, guest, upgraded),
         },
@@ -148,7 +147,7 @@ async fn enter(state: Arc<State>, guest: Guest, on_upgrade: OnUpgrade) {
 /// Whatever else a connection may be made of.
 fn other(state: &Arc<State>, guest: Guest, upgraded: Upgraded) {
     let line = Line::new(None, Instant::now().into_std());
-    live(state, guest, TokioIo::new(upgraded), Bytes::new(), line);
+    live(state, guest, TokioIo::new(upgraded), &[], line);
 }
 
 fn bound_send_buffer(tcp: &TcpStream) {
@@ -157,13 +156,13 @@ fn bound_send_buffer(tcp: &TcpStream) {
     }
 }
 
-fn live<IO>(state: &Arc<State>, guest: Guest, io: IO, first: Bytes, line: Arc<Line>)
+fn live<IO>(state: &Arc<State>, guest: Guest, io: IO, first: &[u8], line: Arc<Line>)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Guest { user, host, address, pass } = guest;
     let (relay, desk) = (state.relay.clone(), state.clone());
-    let (now, timing) = (Instant::now().into_std(), relay.timing);
+    let now = Instant::now().into_std();
     let greeted = user.is_some();
     let parts = (relay.clone(), line.clone());
     let client = Client::new(user, parts, (desk, host.as_deref()), Some(address), now);
@@ -172,8 +171,9 @@ where
     let open = held(&state.metrics.door.open);
     let metrics = state.metrics.clone();
     tracing::debug!("a client connected");
+    let talk = Talk::new(io, first, line, client);
     state.tasks.spawn_bounded(async move {
-        let end = line::serve(io, first, line, client, timing).await;
+        let end = talk.run().await;
         metrics.door.closed.add(counted(end));
         tracing::debug!("a client is gone");
         drop((open, pass));

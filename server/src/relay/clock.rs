@@ -16,6 +16,9 @@ use crate::wheel::Wheel;
 
 /// How precisely things happen in time.
 pub const TICK: Duration = Duration::from_millis(250);
+/// How soon a quiet connection is asked whether it has received what was written: what is kept for
+/// its resumption can go then.
+const LOOK: Duration = Duration::from_secs(8);
 /// Steps in which connections are closed that are closed over a while.
 const CLOSING_STEP: Duration = Duration::from_millis(20);
 
@@ -34,7 +37,7 @@ pub(super) struct Clock {
 #[derive(Debug)]
 enum Due {
     /// A look at a connection.
-    Line { line: Weak<Line>, ping_at: Instant },
+    Line { line: Weak<Line>, ping_at: Instant, unconfirmed: u64 },
     /// A connection should have said hello.
     Hello(Weak<Line>),
     /// A look at a session that lost its connection then.
@@ -82,7 +85,8 @@ impl Relay {
             wheel.insert(now + timing.hello, Due::Hello(weak.clone()));
         }
         let ping_at = now + timing.ping;
-        wheel.insert(ping_at.min(now + timing.silence), Due::Line { line: weak, ping_at });
+        let first = now + LOOK.min(timing.ping).min(timing.silence);
+        wheel.insert(first, Due::Line { line: weak, ping_at, unconfirmed: 0 });
         drop(wheel);
         if let Some(closing) = self.clock.closing.get() {
             line.end(*closing);
@@ -136,7 +140,9 @@ impl Relay {
 
     fn look(&self, due: Due, now: Instant) {
         match due {
-            Due::Line { line, ping_at } => self.look_at(line, ping_at, now),
+            Due::Line { line, ping_at, unconfirmed } => {
+                self.look_at(line, ping_at, unconfirmed, now);
+            }
             Due::Hello(line) => {
                 if let Some(line) = line.upgrade().filter(|line| !line.is_greeted()) {
                     line.end(Closing::NO_HELLO);
@@ -150,19 +156,26 @@ impl Relay {
         }
     }
 
-    fn look_at(&self, weak: Weak<Line>, mut ping_at: Instant, now: Instant) {
+    fn look_at(&self, weak: Weak<Line>, mut ping_at: Instant, before: u64, now: Instant) {
         let Some(line) = weak.upgrade() else { return };
         let timing = self.timing;
         let silent_at = line.heard() + timing.silence;
         if now >= silent_at {
             return line.end(Closing::SILENT);
         }
-        if now >= ping_at {
+        let mut unconfirmed = line.unconfirmed();
+        let is_quiet = unconfirmed != 0 && unconfirmed == before;
+        if now >= ping_at || is_quiet {
             ping_at = now + timing.ping;
+            unconfirmed = 0;
             line.ping();
         }
         if line.ending().is_none() {
-            self.clock.wheel().insert(ping_at.min(silent_at), Due::Line { line: weak, ping_at });
+            let mut next = ping_at.min(silent_at);
+            if unconfirmed != 0 {
+                next = next.min(now + LOOK);
+            }
+            self.clock.wheel().insert(next, Due::Line { line: weak, ping_at, unconfirmed });
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// A message as devices know it: who wrote it, and the how-manieth of that device.
@@ -324,6 +325,6 @@ impl Device {
     }
 }
 
-fn say(kind: &str, room: usize, data: Value) -> String {
+fn say(kind: &str, room: usize, data: impl Serialize) -> String {
     json!({"type": kind, "room": room_name(room), "data": data}).to_string()
 }
