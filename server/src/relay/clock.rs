@@ -158,6 +158,10 @@ impl Relay {
 
     fn look_at(&self, weak: Weak<Line>, mut ping_at: Instant, before: u64, now: Instant) {
         let Some(line) = weak.upgrade() else { return };
+        if let Some(closing) = self.clock.closing.get() {
+            // It may have been out of the wheel when the others were told.
+            return line.end(*closing);
+        }
         let timing = self.timing;
         let silent_at = line.heard() + timing.silence;
         if now >= silent_at {
