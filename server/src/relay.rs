@@ -167,6 +167,7 @@ impl Relay {
             // Most are in one room, and a list grows by four at once.
             standing.rooms.reserve_exact(1);
             standing.rooms.push(name);
+            self.metrics.relay.seats.inc();
         }
         Ok(())
     }
@@ -174,7 +175,9 @@ impl Relay {
     /// Gives up the seat in a room, if there is one.
     pub fn leave(&self, session: &Session, room: &RoomId) {
         let mut standing = session.standing();
+        let before = standing.rooms.len();
         standing.rooms.retain(|name| **name != *room.as_str());
+        self.metrics.relay.seats.dec_by((before - standing.rooms.len()) as i64);
         self.in_room(room.as_str(), |rooms, post| {
             rooms.leave(room.as_str(), session.seat, LeftReason::Left, post);
         });

@@ -115,7 +115,7 @@ fn an_idle_connection_is_small() {
     fn size<F>(_: impl FnOnce(Box<Talk<DuplexStream>>) -> F) -> usize {
         size_of::<F>()
     }
-    assert!(size(Talk::run) <= 48, "{}", size(Talk::run));
+    assert!(size(Talk::run) <= 64, "{}", size(Talk::run));
     assert!(size_of::<Session>() <= 256, "{}", size_of::<Session>());
 }
 

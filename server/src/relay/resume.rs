@@ -182,6 +182,7 @@ impl Relay {
         standing.life = Life::Ended;
         for room in std::mem::take(&mut standing.rooms) {
             self.in_room(&room, |rooms, post| rooms.leave(&room, session.seat, reason, post));
+            self.metrics.relay.seats.dec();
         }
         if let Some(token) = &session.token {
             self.sessions.lock().remove(&token.key());
