@@ -6,6 +6,7 @@
 
 mod here;
 mod relay;
+mod servers;
 mod there;
 mod visit;
 
@@ -84,6 +85,7 @@ pub async fn examine(config: &Config, url: Option<&Uri>) -> Vec<Finding> {
     let (port, runs) = here::port(config).await;
     findings.push(port);
     findings.extend(relay::examine(config, runs).await);
+    findings.extend(servers::examine(config).await);
     findings.extend(here::origins(config));
     if let Some(url) = url {
         findings.extend(there::examine(config, url, now).await);
