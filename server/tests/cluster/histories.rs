@@ -19,6 +19,10 @@ const STEPS: usize = 90;
 /// whose connections were lost at the same time.
 const AGREED: Duration = Duration::from_secs(8);
 
+/// How long somebody who stays may take to read what has arrived: who leaves or loses the connection
+/// in that time may miss it.
+const READ: Duration = Duration::from_millis(500);
+
 /// SplitMix64: the same numbers on every machine.
 struct Dice(u64);
 
@@ -205,7 +209,8 @@ impl History {
                         .iter()
                         .filter(|((owner, room), _)| *owner == who && **room == *letter.room);
                     let mut stays = stays.flat_map(|(_, stays)| stays);
-                    let throughout = stays.any(|(from, to)| *from < letter.sent && *to > acked);
+                    let throughout =
+                        stays.any(|(from, to)| *from < letter.sent && *to > acked + READ);
                     let owed = throughout && letter.owed.contains(&receiver.user);
                     if owed && !receiver.heard.iter().any(|(_, _, other)| other == id) {
                         faults
