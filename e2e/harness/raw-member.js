@@ -58,17 +58,18 @@ export async function signIn(serverUrl, name) {
 }
 
 /**
- * Signs in until the new id stands as wanted beside another one.
+ * Signs in until the new id stands as wanted beside another one. Ids are random: beside a very low
+ * one a lower takes hundreds of attempts, of a millisecond each.
  * @param {string} serverUrl
  * @param {string} name
  * @param {(id: string) => boolean} wanted
  */
 export async function signInWhere(serverUrl, name, wanted) {
-  for (let attempt = 0; attempt < 200; attempt += 1) {
+  for (let attempt = 0; attempt < 5000; attempt += 1) {
     const answer = await signIn(serverUrl, name);
     if (wanted(answer.userId)) return answer;
   }
-  throw new Error('no such id in two hundred sign-ins');
+  throw new Error('no such id in five thousand sign-ins');
 }
 
 export class RawMember {

@@ -48,7 +48,7 @@ export class Server {
     const flags = ['--listen', `${host}:${port}`, ...ownTls, '--state-dir', stateDir, ...args];
     const [command, ...words] = [...prefix, serverBinary(), ...flags];
     const child = new Child('server', command, words, {
-      env: { ...QUIET, RUST_LOG: process.env.RUST_LOG ?? 'info', ...env },
+      env: { ...QUIET, HTTP_RATE_LIMIT: 'false', RUST_LOG: process.env.RUST_LOG ?? 'info', ...env },
       cwd: stateDir,
     });
     const [, url] = await child.line(/listening on (\S+)/, STARTS_WITHIN_MS);

@@ -12,7 +12,10 @@ PACKAGES_BUILD=(
   libvpx-dev libasound2-dev libpipewire-0.3-dev libgbm-dev libegl-dev libxcb1-dev
 )
 # What the window opens at run time and no build links.
-PACKAGES_RUN=(libx11-xcb1 libxcursor1 libxi6 libvulkan1 fonts-dejavu-core)
+PACKAGES_RUN=(
+  libx11-6 libx11-xcb1 libxcursor1 libxi6 libxkbcommon-x11-0 libwayland-client0 libvulkan1
+  fonts-dejavu-core
+)
 PACKAGES_TEST=(
   chromium xvfb xauth openbox imagemagick ffmpeg mesa-vulkan-drivers pulseaudio pulseaudio-utils
   libasound2-plugins tesseract-ocr x11-utils xdotool iproute2 nftables
